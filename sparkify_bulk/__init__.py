@@ -1,0 +1,69 @@
+"""Load trees of JSON into a PostgreSQL star schema, fast and whole.
+
+>>> import sparkify_bulk
+>>> report = sparkify_bulk.reload("data", dsn="postgresql:///music")  # doctest: +SKIP
+>>> report.tables["songplays"].rows  # doctest: +SKIP
+2110
+"""
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+if TYPE_CHECKING:
+    from sparkify_bulk.report import Report
+    from sparkify_bulk.settings import Settings
+
+__version__ = "0.1.0"
+__all__ = ["Options", "load", "reload"]
+
+
+class Options(TypedDict, total=False):
+    """What both commands take; see `sparkify_bulk.settings.Settings` for what each means."""
+
+    songs: str | PathLike[str] | None
+    logs: str | PathLike[str] | None
+    dsn: str | None
+    schema: str
+    jobs: int
+    max_rejects: int | None
+    create_database: bool
+
+
+def reload(data: str | PathLike[str] | None = None, **options: Unpack[Options]) -> "Report":
+    """Build the star anew from all files, and let it replace the old one at once.
+
+    Args:
+        data: the folder that holds `song_data/` and `log_data/`.
+        options: as the command's.
+
+    Raises:
+        sparkify_bulk.errors.SparkifyBulkError: the run failed; the old star is untouched.
+    """
+    from sparkify_bulk import pipeline  # noqa: PLC0415 - imports Polars; `--version` needn't
+
+    return pipeline.reload(_settings(data, options))
+
+
+def load(data: str | PathLike[str] | None = None, **options: Unpack[Options]) -> "Report":
+    """Merge files into the live star.
+
+    Args:
+        data: the folder that holds `song_data/` and `log_data/`.
+        options: as the command's.
+
+    Raises:
+        sparkify_bulk.errors.SparkifyBulkError: the run failed; the star is untouched.
+    """
+    from sparkify_bulk import pipeline  # noqa: PLC0415 - imports Polars; `--version` needn't
+
+    return pipeline.load(_settings(data, options))
+
+
+def _settings(data: str | PathLike[str] | None, options: Options) -> "Settings":
+    from sparkify_bulk.settings import Settings, input_folders  # noqa: PLC0415 - as above
+
+    songs, logs = input_folders(
+        *(Path(folder) if folder else None for folder in (data, options.pop("songs", None), options.pop("logs", None)))
+    )
+    return Settings(songs=songs, logs=logs, **options)  # type: ignore[misc] # folders are popped

@@ -1,0 +1,66 @@
+"""The errors a run can end with, each with the exit code a script sees.
+
+SparkifyBulkError            1  the run failed
+├── UsageError               2  the command line or the input folder is wrong
+├── DatabaseError            4  the database can't be reached or refused
+│   └── EmbeddedServerError  4  the embedded PostgreSQL can't be started
+├── StarBusyError            5  another run holds the star
+├── RejectLimitError         6  more rejects than allowed, star untouched
+└── BooksError               1  the counts of a run don't balance, star untouched
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sparkify_bulk.report import Report
+
+
+class SparkifyBulkError(Exception):
+    """Base of every error this package raises on purpose.
+
+    Args:
+        message: what went wrong, and where.
+        hint: what to do about it; may be empty.
+
+    `report` is what a run had done when it failed, where there was a run.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.report: Report | None = None
+
+
+class UsageError(SparkifyBulkError):
+    """The command line or the input folder is wrong; nothing was touched."""
+
+    exit_code = 2
+
+
+class DatabaseError(SparkifyBulkError):
+    """The database can't be reached, refused, or isn't fit for a star."""
+
+    exit_code = 4
+
+
+class EmbeddedServerError(DatabaseError):
+    """The embedded PostgreSQL can't be installed, started or stopped."""
+
+
+class StarBusyError(SparkifyBulkError):
+    """Another run holds the star."""
+
+    exit_code = 5
+
+
+class RejectLimitError(SparkifyBulkError):
+    """More records were rejected than `max_rejects` allows; the star is untouched."""
+
+    exit_code = 6
+
+
+class BooksError(SparkifyBulkError):
+    """Rows sent, staged and merged don't add up; the star is untouched."""

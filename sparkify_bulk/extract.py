@@ -1,0 +1,388 @@
+"""Bytes of one batch to typed frames, plus rejects: the fast path and the salvage path.
+
+Fast: the bytes of many files, joined by newlines, go through Polars at once with an explicit schema.
+Any doubt (a record Polars refuses, a value that isn't clean) sends the same bytes to the salvage
+path, which decodes record by record, keeps the good ones and names each bad one. Both paths accept
+the same records and read the same values: where a key stands twice, the first counts.
+"""
+
+import gzip
+import os
+import stat
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import BinaryIO, cast
+
+import polars as pl
+
+from sparkify_bulk.manifest import BOUNDARY, Batch
+from sparkify_bulk.records import (
+    MAX_RECORD_BYTES,
+    Reject,
+    Rejection,
+    decode_records,
+    end_of_whole_records,
+)
+from sparkify_bulk.transform import RULES, Row, Rules, doubtful_rows
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+# Read at a time from a file: as large as a batch, so that a batch of small files is one buffer.
+CHUNK_BYTES = 16 * 2**20
+# Below this many bytes a buffer in doubt is no longer halved but read record by record.
+SALVAGE_BYTES = 64 * 2**10
+_BLANK = b" \t\r\n"
+# What a damaged or vanished file raises while it is opened or read.
+_UNREADABLE = (OSError, EOFError, zlib.error, zstd.ZstdError)
+
+
+@dataclass(slots=True)
+class FileCounts:
+    """What was read of one file, or of a batch's part of it: the books of that file."""
+
+    file: str
+    bytes: int = 0
+    modified_ns: int = 0
+    records: int = 0
+    accepted: int = 0
+    filtered: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Whole records of one file.
+
+    Attributes:
+        file: the file's index in the batch.
+        data: the bytes.
+        offset: where they begin in the file (once decompressed).
+        lines_before: newlines of the file before them; None where nobody has counted.
+    """
+
+    file: int
+    data: bytes
+    offset: int
+    lines_before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """What one buffer held: a typed frame of the accepted records, and what befell the others.
+
+    `records` and `filtered` count by the index of the file.
+    """
+
+    frame: pl.DataFrame
+    records: Counter[int]
+    filtered: Counter[int] = field(default_factory=Counter)
+    rejects: list[Reject] = field(default_factory=list)
+
+
+def extract(batch: Batch, counts: list[FileCounts]) -> Iterator[Extract]:
+    """Yield the records of a batch, a buffer at a time.
+
+    Args:
+        batch: the files, or the part of a file, to read.
+        counts: one entry a file of the batch, in its order; filled while reading.
+    """
+    rules = RULES[batch.kind]
+    for segments in _gather(batch, counts):
+        if isinstance(segments, Reject):
+            empty = pl.DataFrame(schema=rules.typed)
+            extracts = iter([Extract(empty, Counter([segments.file]), rejects=[segments])])
+        else:
+            extracts = _parse(segments, rules, batch)
+        for part in extracts:
+            _book(part, counts)
+            yield part
+
+
+def _book(part: Extract, counts: list[FileCounts]) -> None:
+    """Enter what befell a buffer's records in the books of their files."""
+    for file, number in part.records.items():
+        counts[file].records += number
+    for file, number in _per_file(part.frame).items():
+        counts[file].accepted += number
+    for file, number in part.filtered.items():
+        counts[file].filtered += number
+    for reject in part.rejects:
+        counts[reject.file].rejected += 1
+
+
+def _per_file(frame: pl.DataFrame) -> Counter[int]:
+    """Count a frame's rows by their file."""
+    return Counter(dict(frame.group_by("file").len().iter_rows()))
+
+
+def _gather(batch: Batch, counts: list[FileCounts]) -> Iterator[list[Segment] | Reject]:
+    """Gather segments into buffers of `CHUNK_BYTES`; a file that can't be read comes by itself."""
+    gathered: list[Segment] = []
+    size = 0
+    for index, count in enumerate(counts):
+        try:
+            for segment in _read_file(batch, index, count):
+                if gathered and size + len(segment.data) > CHUNK_BYTES:
+                    yield gathered
+                    gathered, size = [], 0
+                gathered.append(segment)
+                size += len(segment.data)
+        except _UNREADABLE as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            detail = f"the file can't be read: {why or type(error).__name__}"
+            yield Reject(index, None, None, None, "unreadable_file", detail, b"")
+    if gathered:
+        yield gathered
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def _read_file(batch: Batch, index: int, count: FileCounts) -> Iterator[Segment]:
+    """Yield a file's whole records in segments of about `CHUNK_BYTES`.
+
+    Bytes are read, never mapped: a file that shrinks meanwhile ends early instead of killing the
+    process. The length is taken at opening, so that a file that grows doesn't hold the run up.
+    """
+    path = os.path.join(batch.root, count.file)
+    # Not blocking, so that a pipe put in a file's place can't hang the run.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(0, "it is not a regular file")
+        stop = status.st_size if batch.stop is None else batch.stop
+        count.bytes = max(0, stop - batch.start)
+        count.modified_ns = status.st_mtime_ns
+        if path.endswith(".json") and count.bytes <= CHUNK_BYTES:
+            yield Segment(index, _pread(descriptor, batch.start, stop), batch.start, _known(batch))
+        elif path.endswith(".json"):
+            with os.fdopen(os.dup(descriptor), "rb") as file:
+                file.seek(batch.start)
+                yield from _read_chunks(file, index, batch.start, stop, _known(batch))
+        else:
+            opener = gzip.open if path.endswith(".gz") else zstd.open
+            with os.fdopen(os.dup(descriptor), "rb") as raw, opener(raw, "rb") as file:
+                yield from _read_chunks(cast("BinaryIO", file), index, 0, None, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _known(batch: Batch) -> int | None:
+    """Return the lines before a batch's first byte, where that takes no reading."""
+    return 0 if batch.start == 0 else None
+
+
+def _pread(descriptor: int, start: int, stop: int) -> bytes:
+    """Read a byte range, or as much of it as there is."""
+    data = os.pread(descriptor, stop - start, start)
+    if len(data) == stop - start or not data:
+        return data
+    parts = [data]
+    while data := os.pread(descriptor, stop - start, start + sum(map(len, parts))):
+        parts.append(data)
+    return b"".join(parts)
+
+
+def _read_chunks(
+    file: BinaryIO, index: int, start: int, stop: int | None, lines_before: int | None
+) -> Iterator[Segment]:
+    """Yield a long stream in segments that end where records end."""
+    position, rest = start, b""
+    while True:
+        wanted = CHUNK_BYTES if stop is None else min(CHUNK_BYTES, stop - position - len(rest))
+        chunk = file.read(wanted) if wanted > 0 else b""
+        data = rest + chunk
+        cut = _last_boundary(data) if chunk else len(data)
+        if not cut and len(data) < MAX_RECORD_BYTES:
+            rest = data
+            continue
+        whole, rest = data[: cut or len(data)], data[cut or len(data) :]
+        if whole:
+            yield Segment(index, whole, position, lines_before)
+        position += len(whole)
+        if lines_before is not None:
+            lines_before += whole.count(b"\n")
+        if not chunk:
+            return
+
+
+def _last_boundary(data: bytes) -> int:
+    """Return where the last record that may go on begins; 0 where no record is known to be whole."""
+    at = max(data.rfind(b"}\n{"), data.rfind(b"}\r\n{"))
+    match = BOUNDARY.match(data, at) if at >= 0 else None
+    return match.end() if match else end_of_whole_records(data)
+
+
+# --- parsing ------------------------------------------------------------------------------------
+
+
+def _parse(
+    segments: list[Segment], rules: Rules, batch: Batch
+) -> Iterator[Extract]:
+    """Take the fast path; where it refuses, halve the bytes until little is left to salvage."""
+    fast = _parse_fast(segments, rules)
+    if fast is not None:
+        yield fast
+        return
+    halves = _halve(segments)
+    if halves is None:
+        for segment in segments:
+            yield _salvage(segment, rules, batch)
+        return
+    for half in halves:
+        yield from _parse(half, rules, batch)
+
+
+def _halve(segments: list[Segment]) -> tuple[list[Segment], list[Segment]] | None:
+    """Cut the segments in two; None where they are small, or one that has no place to cut."""
+    if sum(len(segment.data) for segment in segments) <= SALVAGE_BYTES:
+        return None
+    if len(segments) > 1:
+        middle = len(segments) // 2
+        return segments[:middle], segments[middle:]
+    (whole,) = segments
+    match = BOUNDARY.search(whole.data, len(whole.data) // 2)
+    if match is None:
+        return None
+    left, right = whole.data[: match.end()], whole.data[match.end() :]
+    before = whole.lines_before
+    lines = None if before is None else before + left.count(b"\n")
+    return (
+        [Segment(whole.file, left, whole.offset, before)],
+        [Segment(whole.file, right, whole.offset + len(left), lines)],
+    )
+
+
+def _parse_fast(segments: list[Segment], rules: Rules) -> Extract | None:
+    """Parse all segments at once; None if any record is in doubt."""
+    buffer = b"\n".join(segment.data for segment in segments)
+    try:
+        parsed = pl.read_ndjson(buffer, schema=rules.parsed)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+    records = _count_lines(segments, parsed.height)
+    if records is None or not _text_is_text(buffer, parsed, rules):
+        return None
+    files = [
+        segment.file
+        for segment, number in zip(segments, records, strict=True)
+        for _ in range(number)
+    ]
+    columns = [pl.Series("file", files, dtype=pl.UInt32)]
+    if rules.needs_offset:
+        columns.append(pl.Series("offset", _offsets(segments, records), dtype=pl.Int64))
+    parsed = parsed.with_columns(columns)
+    typed = rules.type_frame(parsed)
+    if not rules.is_clean(typed):
+        return None
+    by_file: Counter[int] = Counter()
+    for segment, number in zip(segments, records, strict=True):
+        by_file[segment.file] += number
+    return Extract(typed, by_file, _per_file(parsed.filter(rules.is_filtered)))
+
+
+def _count_lines(segments: list[Segment], height: int) -> list[int] | None:
+    """Count each segment's lines that aren't blank; None if they aren't as many as were parsed."""
+    numbers = [_newlines_between(segment.data) for segment in segments]
+    if sum(numbers) != height:
+        lines = (segment.data.split(b"\n") for segment in segments)
+        numbers = [sum(1 for line in split if line.strip(_BLANK)) for split in lines]
+    return numbers if sum(numbers) == height else None
+
+
+def _newlines_between(data: bytes) -> int:
+    """Count the lines, where none is blank."""
+    data = data.strip(_BLANK)
+    return data.count(b"\n") + 1 if data else 0
+
+
+def _offsets(segments: list[Segment], records: list[int]) -> list[int]:
+    """Return the offset in its file of each record: of its first byte that isn't blank."""
+    offsets: list[int] = []
+    for segment, number in zip(segments, records, strict=True):
+        if number == 1:
+            data = segment.data
+            offsets.append(segment.offset + len(data) - len(data.lstrip(_BLANK)))
+            continue
+        lines = segment.data.split(b"\n")
+        starts = accumulate((len(line) + 1 for line in lines), initial=segment.offset)
+        offsets.extend(
+            start + len(line) - len(line.lstrip(_BLANK))
+            for line, start in zip(lines, starts, strict=False)
+            if line.strip(_BLANK)
+        )
+    return offsets
+
+
+def _text_is_text(buffer: bytes, parsed: pl.DataFrame, rules: Rules) -> bool:
+    """Look at the records whose text Polars may have made of something else."""
+    rows = doubtful_rows(parsed, rules.doubtful)
+    if not rows:
+        return True
+    lines = [line for line in buffer.split(b"\n") if line.strip(_BLANK)]
+    for row in rows:
+        for found in decode_records(lines[row]):
+            if isinstance(found.value, Rejection):
+                return False
+            values = (found.value.get(key) for key in rules.doubtful)
+            if not all(value is None or isinstance(value, str) for value in values):
+                return False
+    return True
+
+
+def _salvage(segment: Segment, rules: Rules, batch: Batch) -> Extract:
+    """Read a segment record by record."""
+    rows: list[Row] = []
+    rejects: list[Reject] = []
+    records = filtered = 0
+    for found in decode_records(segment.data):
+        records += 1
+        try:
+            if isinstance(found.value, Rejection):
+                raise found.value
+            row = rules.check(found.value, segment.offset + found.start)
+        except Rejection as rejection:
+            line = _line_of(segment, found.start, batch)
+            raw = segment.data[found.start : found.stop]
+            rejects.append(
+                Reject(
+                    segment.file, line, segment.offset + found.start,
+                    rejection.column, rejection.reason, rejection.detail, raw,
+                )
+            )  # fmt: skip
+            continue
+        if row is None:
+            filtered += 1
+        else:
+            rows.append((segment.file, *row))
+    frame = pl.DataFrame(rows, schema=rules.typed, orient="row")
+    file = segment.file
+    return Extract(frame, Counter({file: records}), Counter({file: filtered}), rejects)
+
+
+def _line_of(segment: Segment, position: int, batch: Batch) -> int:
+    """Return the number of the line, from 1, that a place in a segment lies in."""
+    before = segment.lines_before
+    if before is None:
+        # Only a part of a big file comes without a count, so its path is all of `paths`.
+        before = _count_newlines(os.path.join(batch.root, batch.paths), segment.offset)
+    return before + segment.data.count(b"\n", 0, position) + 1
+
+
+def _count_newlines(path: str, stop: int) -> int:
+    """Count the newlines in a file's first bytes: only a reject far into a big file needs them."""
+    newlines = 0
+    with open(path, "rb") as file:
+        while stop > 0 and (data := file.read(min(stop, CHUNK_BYTES))):
+            newlines += data.count(b"\n")
+            stop -= len(data)
+    return newlines
+

@@ -1,0 +1,130 @@
+"""Runs, files and rejects on record, in the target database."""
+
+import getpass
+import os
+import socket
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from sparkify_bulk import statements
+from sparkify_bulk.connection import Connection
+from sparkify_bulk.report import Report
+from sparkify_bulk.stage import use_schemas
+
+_TABLES = ("runs", "files", "rejects", "rejects_by_run")
+
+
+def make_ledger(connection: Connection, schema: str) -> None:
+    """Make the ledger's tables where they don't exist."""
+    with connection.transaction():
+        use_schemas(connection, schema)
+        for table in _TABLES:
+            connection.execute(statements.read(f"ledger/{table}"))
+
+
+def record_run(
+    connection: Connection, schema: str, command: str, started_at: datetime, source: str
+) -> int:
+    """Put a run on record as running, and the dead ones as failed; return its number.
+
+    The lock must be held: no run on record as running can be alive then.
+    """
+    with connection.transaction():
+        use_schemas(connection, schema)
+        row = connection.execute(
+            statements.read("ledger/record_run"),
+            {
+                "command": command,
+                "started_at": started_at,
+                "input": source,
+                "client_host": socket.gethostname(),
+                "client_pid": os.getpid(),
+                "client_user": _user(),
+            },
+        ).fetchone()
+        (run_id,) = row or (0,)
+        connection.execute(statements.read("ledger/abandon_runs"), {"run_id": run_id})
+    return int(run_id)
+
+
+def keep_files(connection: Connection, run_id: int) -> None:
+    """Move a run's files from staging, which must be in sight, to the ledger."""
+    connection.execute(statements.read("ledger/keep_files"), {"run_id": run_id})
+
+
+def keep_rejects(connection: Connection, run_id: int) -> int:
+    """Move a run's rejects from staging, which must be in sight, to the ledger; count them."""
+    moved = connection.execute(statements.read("ledger/keep_rejects"), {"run_id": run_id})
+    return moved.rowcount
+
+
+def complete_run(
+    connection: Connection, run_id: int, report: Report, *, exit_code: int
+) -> None:
+    """Complete a run's record. The ledger's schema must be in sight."""
+    connection.execute(
+        statements.read("ledger/complete_run"),
+        {
+            "run_id": run_id,
+            "status": report.status,
+            "exit_code": exit_code,
+            "error": report.error,
+            "report": Jsonb(report.to_dict(), dumps=lambda _: report.to_json().decode()),
+        },
+    )
+
+
+def holder(connection: Connection, schema: str) -> str:
+    """Say who holds the star, as far as the ledger knows."""
+    try:
+        with connection.transaction():
+            use_schemas(connection, schema)
+            row = connection.execute(statements.read("ledger/holder")).fetchone()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege):
+        row = None
+    if row is None:
+        return "a run that is not on record yet"
+    run_id, command, started_at, host, pid, user = row
+    return f"run {run_id} ({command}, by {user} on {host}, pid {pid}, since {started_at:%Y-%m-%d %H:%M:%S %Z})"
+
+
+def list_runs(connection: Connection, schema: str, limit: int) -> list[dict[str, Any]]:
+    """Return the latest runs, newest first."""
+    return list(_rows(connection, schema, "ledger/list_runs", {"limit": limit}))
+
+
+def list_rejects(
+    connection: Connection, schema: str, run_id: int | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rejects of a run; of the last one that has ended where none is named."""
+    return _rows(connection, schema, "ledger/list_rejects", {"run_id": run_id})
+
+
+def _rows(
+    connection: Connection, schema: str, statement: str, parameters: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    with connection.transaction():
+        use_schemas(connection, schema)
+        if not _exists(connection):
+            return
+        # A server-side cursor: a run can have rejected millions.
+        with connection.cursor(name="listing", row_factory=dict_row) as cursor:
+            yield from cursor.execute(statements.read(statement), parameters)
+
+
+def _exists(connection: Connection) -> bool:
+    row = connection.execute(sql.SQL("SELECT to_regclass('runs') IS NOT NULL")).fetchone()
+    return bool(row and row[0])
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

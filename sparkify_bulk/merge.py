@@ -1,0 +1,218 @@
+"""Merge staged rows into a star, build its constraints, and switch a new star in."""
+
+import time
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from sparkify_bulk import statements
+from sparkify_bulk.connection import Connection
+from sparkify_bulk.errors import BooksError, SparkifyBulkError
+from sparkify_bulk.report import TableReport
+from sparkify_bulk.stage import use_schemas
+from sparkify_bulk.tables import NAMES, STAR
+
+# For sorts and hashes of a merge, each of which a worker runs one at a time.
+_WORK_MEM = "256MB"
+_MAINTENANCE_WORK_MEM = "512MB"
+_SWITCH_PATIENCE_SECONDS = 120.0
+_SWITCH_PAUSE_SECONDS = 0.05
+
+
+def prepare(connection: Connection) -> None:
+    """Set what merge statements need until the transaction ends."""
+    # Compiling these statements costs more than it gives at any size.
+    connection.execute("SET LOCAL jit = off")
+    connection.execute("SELECT set_config('work_mem', %s, true)", (_WORK_MEM,))
+    connection.execute("SELECT set_config('maintenance_work_mem', %s, true)", (_MAINTENANCE_WORK_MEM,))
+
+
+def star_exists(connection: Connection, star: str) -> bool:
+    """Tell whether a schema holds a star.
+
+    Raises:
+        SparkifyBulkError: it holds some of the tables only, or tables of other columns.
+    """
+    found = {
+        name: columns
+        for name, columns in connection.execute(
+            """SELECT t.relname, array_agg(c.attname::text ORDER BY c.attnum)
+            FROM pg_catalog.pg_class AS t
+            JOIN pg_catalog.pg_namespace AS n ON t.relnamespace = n.oid
+            JOIN pg_catalog.pg_attribute AS c ON c.attrelid = t.oid AND c.attnum > 0 AND NOT c.attisdropped
+            WHERE n.nspname = %s AND t.relname = ANY (%s)
+            GROUP BY t.relname""",
+            (star, list(NAMES)),
+        )
+    }
+    if not found:
+        return False
+    wrong = [
+        table.name
+        for table in STAR
+        if found.get(table.name) != [column.name for column in table.all_columns]
+    ]
+    if wrong:
+        raise SparkifyBulkError(
+            f"the schema {star} holds no star of this version: {', '.join(wrong)} differ or are missing",
+            hint="name another schema by --schema, or drop these tables and run reload",
+        )
+    return True
+
+
+def make_schema(connection: Connection, name: str) -> None:
+    """Make a schema where it doesn't exist; asking first needs no right to make one."""
+    exists = connection.execute(
+        "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (name,)
+    ).fetchone()
+    if not exists:
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)))
+
+
+def drop_schema_tables(connection: Connection, name: str) -> int:
+    """Drop the tables that dead runs left in a schema; return how many."""
+    tables = connection.execute(
+        "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = %s", (name,)
+    ).fetchall()
+    for (table,) in tables:
+        connection.execute(
+            sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(sql.Identifier(name, table))
+        )
+    return len(tables)
+
+
+def make_tables(connection: Connection) -> None:
+    """Make the star's tables, without keys, in the schema in sight."""
+    for table in STAR:
+        connection.execute(statements.read(f"schema/{table.name}"))
+
+
+def constrain(connection: Connection, group: str, *names: str) -> None:
+    """Add one group of constraints (`keys`, `references`, `indexes`) to tables, where they have any."""
+    known = statements.names("constraints")
+    for name in names:
+        statement = f"constraints/{group}_{name}"
+        if statement in known:
+            connection.execute(statements.read(statement))
+
+
+def run_merge(connection: Connection, name: str) -> TableReport:
+    """Run one merge statement; return the rows it inserted and updated."""
+    row = connection.execute(statements.read(f"merge/{name}")).fetchone()
+    inserted, updated = row or (0, 0)
+    return TableReport(inserted=inserted, updated=updated)
+
+
+def note_credits(connection: Connection) -> None:
+    """Note how the staged songs are credited, before or after they are merged."""
+    connection.execute(statements.read("merge/credits"))
+
+
+def fill(connection: Connection, name: str) -> int:
+    """Run one statement that fills or clears a keyless table; return the rows it touched."""
+    return connection.execute(statements.read(f"fill/{name}")).rowcount
+
+
+def check_staged(connection: Connection, sent: dict[str, int]) -> None:
+    """Compare the rows staged with the rows sent.
+
+    Raises:
+        BooksError: some are missing, or there are too many.
+    """
+    staged = _counts(connection, "checks/staged")
+    for name, rows in sent.items():
+        if staged[name] != rows:
+            raise BooksError(
+                f"{rows} rows were sent to {name}, but {staged[name]} are there",
+                hint="the server may have restarted during the run; run it again",
+            )
+
+
+def count_rows(connection: Connection) -> dict[str, int]:
+    """Count the rows of each table of the star in sight."""
+    return _counts(connection, "checks/rows")
+
+
+def _counts(connection: Connection, statement: str) -> dict[str, int]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row: dict[str, Any] | None = cursor.execute(statements.read(statement)).fetchone()
+    return row or {}
+
+
+# --- switch -------------------------------------------------------------------------------------
+
+
+def check_dependents(connection: Connection, star: str) -> None:
+    """Refuse a reload up front where something hangs on the star that a switch can't carry over.
+
+    Raises:
+        SparkifyBulkError: names what it is.
+    """
+    found = connection.execute(
+        statements.read("switch/dependents"), {"star": star, "tables": list(NAMES)}
+    ).fetchall()
+    if found:
+        names = ", ".join(name for (name,) in found)
+        raise SparkifyBulkError(
+            f"a reload would leave behind what hangs on the star in {star}: {names}",
+            hint="drop it before the reload and make it again afterwards, or use load",
+        )
+
+
+def switch(connection: Connection, star: str, build: str) -> None:
+    """Put the new star in the old one's place, in the transaction that is open.
+
+    Rights, owner and comments of the old tables pass to the new ones.
+    """
+    _lock_star(connection, star)
+    parameters = {"star": star, "tables": list(NAMES)}
+    carried = connection.execute(statements.read("switch/grants"), parameters).fetchall()
+    for name in reversed(NAMES):
+        connection.execute(
+            sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(star, name))
+        )
+    for name in NAMES:
+        connection.execute(
+            sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(
+                sql.Identifier(build, name), sql.Identifier(star)
+            )
+        )
+    use_schemas(connection, star)
+    for (statement,) in carried:
+        # Made by the server from its own catalogue, every name in it quoted there.
+        connection.execute(sql.SQL(statement))
+
+
+def _lock_star(connection: Connection, star: str) -> None:
+    """Lock the old tables all at once or not at all.
+
+    Waiting for one of them while holding another could deadlock with a reader, and would hold up
+    everybody behind it.
+
+    Raises:
+        SparkifyBulkError: readers kept the tables busy for too long.
+    """
+    tables = connection.execute(
+        "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = ANY (%s)",
+        (star, list(NAMES)),
+    ).fetchall()
+    if not tables:
+        return
+    names = sql.SQL(", ").join(sql.Identifier(star, table) for (table,) in tables)
+    lock = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE NOWAIT").format(names)
+    deadline = time.monotonic() + _SWITCH_PATIENCE_SECONDS
+    while True:
+        try:
+            with connection.transaction():
+                connection.execute(lock)
+        except psycopg.errors.LockNotAvailable:
+            if time.monotonic() > deadline:
+                raise SparkifyBulkError(
+                    f"the tables in {star} stayed in use for {_SWITCH_PATIENCE_SECONDS:.0f} s",
+                    hint="end the long query or transaction that reads them, and run again",
+                ) from None
+            time.sleep(_SWITCH_PAUSE_SECONDS)
+        else:
+            return

@@ -1,0 +1,546 @@
+"""The story of `reload` and `load`; sole owner of threads, connections and cancellation."""
+
+import contextlib
+import logging
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, as_completed, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+import psycopg
+from psycopg import sql
+
+from sparkify_bulk import ledger, merge
+from sparkify_bulk.connection import (
+    Connection,
+    check_server,
+    connect,
+    describe,
+    libpq_is_configured,
+)
+from sparkify_bulk.errors import (
+    BooksError,
+    DatabaseError,
+    RejectLimitError,
+    SparkifyBulkError,
+    StarBusyError,
+    UsageError,
+)
+from sparkify_bulk.manifest import Batch, Kind, Manifest, make_manifest
+from sparkify_bulk.report import InputReport, Phase, Report, TableReport
+from sparkify_bulk.settings import Schemas, Settings, schemas
+from sparkify_bulk.stage import (
+    DATA_TABLES,
+    Staged,
+    Target,
+    make_staging,
+    see_staging,
+    stage_batch,
+    unsee_staging,
+    use_schemas,
+)
+from sparkify_bulk.tables import NAMES, STAR
+
+logger = logging.getLogger("sparkify_bulk")
+
+_KEYED_FIRST = ("artists", "songs", "users")
+
+
+class Watch(Protocol):
+    """Somebody who watches a run: told what begins, what goes on, and what has ended."""
+
+    def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
+        """Tell that a phase begins, and how much lies before it where that is known."""
+
+    def advance(self, *, files: int, bytes_: int, records: int) -> None:
+        """Tell that the phase got this much further."""
+
+    def end(self, phase: Phase) -> None:
+        """Tell that the phase has ended."""
+
+
+class Unwatched:
+    """Nobody watches."""
+
+    def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
+        """Do nothing."""
+
+    def advance(self, *, files: int, bytes_: int, records: int) -> None:
+        """Do nothing."""
+
+    def end(self, phase: Phase) -> None:
+        """Do nothing."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One execution under way.
+
+    `control` works in autocommit; `publisher` holds the lock in a transaction that is open from
+    begin to end, and publishes in that same transaction: who loses the lock can't publish.
+    """
+
+    settings: Settings
+    schemas: Schemas
+    watch: Watch
+    report: Report
+    dsn: str
+    control: Connection
+    publisher: Connection
+    begun: float
+    run_id: int = 0
+    target: Target | None = None
+    sent: Counter[str] = field(default_factory=Counter)
+    merging: set[Connection] = field(default_factory=set)
+
+
+def reload(settings: Settings, watch: Watch | None = None) -> Report:
+    """Build the star anew from all files, and let it replace the old one at once.
+
+    Raises:
+        SparkifyBulkError: the run failed; the old star is untouched.
+    """
+    with _open_run("reload", settings, watch or Unwatched()) as run:
+        merge.check_dependents(run.control, run.schemas.star)
+        manifests = _list_files(run)
+        target = run.target = _prepare_staging(run, manifests)
+        _begin_star(run)
+        with _workers(run) as pool:
+            songs = _submit(pool, manifests, "songs", target)
+            events = _submit(pool, manifests, "events", target)
+            _collect(run, "stage songs", manifests, songs)
+            _merge_catalogue(run, target)
+            _collect(run, "stage events", manifests, events)
+            _fill_star(run, target, pool)
+        _finish_star(run)
+        with _phase(run, "switch"):
+            merge.switch(run.publisher, run.schemas.star, run.schemas.build)
+            _publish(run, target)
+        _clear(run)
+    return run.report
+
+
+def load(settings: Settings, watch: Watch | None = None) -> Report:
+    """Merge all files into the live star.
+
+    Raises:
+        SparkifyBulkError: the run failed; the star is untouched.
+    """
+    with _open_run("load", settings, watch or Unwatched()) as run:
+        manifests = _list_files(run)
+        target = run.target = _prepare_staging(run, manifests)
+        with _workers(run) as pool:
+            _collect(run, "stage songs", manifests, _submit(pool, manifests, "songs", target))
+            _collect(run, "stage events", manifests, _submit(pool, manifests, "events", target))
+        _merge_live(run, target)
+        with _phase(run, "commit"):
+            _publish(run, target)
+        _clear(run)
+    return run.report
+
+
+# --- opening and closing a run --------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
+    """Connect, take the lock, put the run on record; and put on record how it ended."""
+    report = Report(command, datetime.now(UTC))
+    begun = time.monotonic()
+    names = schemas(settings.schema)
+    try:
+        watch.begin("connect")
+        dsn, target = find_server(settings)
+        with (
+            _refusals(),
+            connect(dsn, create_database=settings.create_database) as control,
+            connect(dsn) as publisher,
+        ):
+            report.target = target or describe(control)
+            run = Run(settings, names, watch, report, dsn, control, publisher, begun)
+            check_server(control)
+            publisher.execute("BEGIN")
+            # Nothing is held but the lock until the end, so waiting in a transaction does no harm.
+            publisher.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            _take_lock(run)
+            _put_on_record(run)
+            _clear(run)
+            watch.end(_add_phase(run, "connect", begun))
+            try:
+                yield run
+            except BaseException as error:
+                _abandon(run, error)
+                raise
+    except SparkifyBulkError as error:
+        report.error = error.message
+        error.report = report
+        raise
+    finally:
+        _stop_watch(report, begun)
+
+
+def find_server(settings: Settings) -> tuple[str, str]:
+    """Return the connection string of the server to use, and its name where it is the embedded one."""
+    if settings.dsn:
+        return settings.dsn, ""
+    if libpq_is_configured():
+        return "", ""
+    from sparkify_bulk import embedded  # noqa: PLC0415 - only where it is needed
+
+    server = embedded.ensure_running()
+    logger.warning(
+        "No database named: using the EMBEDDED PostgreSQL %s, data in %s (choose with --dsn)",
+        server.version,
+        server.data,
+    )
+    return server.dsn, f"embedded PostgreSQL {server.version} in {server.home}"
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what the server refuses into errors that say what to do."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise DatabaseError(
+            f"not enough rights: {error.diag.message_primary}",
+            hint="reload needs CREATE on the database (GRANT CREATE ON DATABASE … TO …) and the "
+            "ownership of the star; see docs/rules.md",
+        ) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        message = error.diag.message_primary or str(error).strip().split("\n")[0]
+        raise DatabaseError(
+            f"the database ended the run: {message}",
+            hint="the star is untouched; see the server's log, then run again",
+        ) from error
+    except psycopg.Error as error:
+        raise SparkifyBulkError(
+            f"the database refused a statement: {error.diag.message_primary or type(error).__name__}"
+            f" (SQLSTATE {error.sqlstate})",
+            hint="the star is untouched",
+        ) from error
+
+
+def _take_lock(run: Run) -> None:
+    """Take the star's lock for as long as the publisher's transaction is open.
+
+    Raises:
+        StarBusyError: another run holds it.
+    """
+    # Within one database, one key a star: run and star's name.
+    row = run.publisher.execute(
+        "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
+        (f"sparkify_bulk {run.schemas.star}",),
+    ).fetchone()
+    if not (row and row[0]):
+        who = ledger.holder(run.control, run.schemas.ledger)
+        raise StarBusyError(
+            f"the star in {run.schemas.star} is held by {who}", hint="wait until it has ended"
+        )
+
+
+def _put_on_record(run: Run) -> None:
+    merge.make_schema(run.control, run.schemas.ledger)
+    ledger.make_ledger(run.control, run.schemas.ledger)
+    folders = (run.settings.songs, run.settings.logs)
+    source = ", ".join(str(folder) for folder in folders if folder)
+    source = source.encode(errors="backslashreplace").decode()
+    run.run_id = ledger.record_run(
+        run.control, run.schemas.ledger, run.report.command, run.report.started_at, source
+    )
+    run.report.run_id = run.run_id
+
+
+def _abandon(run: Run, error: BaseException) -> None:
+    """Put on record that a run failed, keep its rejects, and remove what it staged."""
+    run.report.error = error.message if isinstance(error, SparkifyBulkError) else type(error).__name__
+    exit_code = error.exit_code if isinstance(error, SparkifyBulkError) else 1
+    _stop_watch(run.report, run.begun)
+    # The connection may be what failed; the next run finds what this one couldn't say.
+    with contextlib.suppress(psycopg.Error):
+        run.publisher.rollback()
+        with run.control.transaction():
+            use_schemas(run.control, run.schemas.ledger)
+            if run.target and run.report.rejects.count:
+                see_staging(run.control, run.target)
+                ledger.keep_rejects(run.control, run.run_id)
+                unsee_staging(run.control)
+            ledger.complete_run(run.control, run.run_id, run.report, exit_code=exit_code)
+        _clear(run)
+
+
+def _clear(run: Run) -> None:
+    """Remove what this run, or a dead one, staged or built: only the lock's holder may."""
+    for name in (run.schemas.staging, run.schemas.build):
+        merge.drop_schema_tables(run.control, name)
+
+
+def _stop_watch(report: Report, begun: float) -> None:
+    report.seconds = round(time.monotonic() - begun, 3)
+    unit = 1 if sys.platform == "darwin" else 1024
+    report.peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+# --- steps --------------------------------------------------------------------------------------
+
+
+def _list_files(run: Run) -> dict[Kind, Manifest]:
+    folders: dict[Kind, object] = {"songs": run.settings.songs, "events": run.settings.logs}
+    with _phase(run, "list files"):
+        manifests = {
+            kind: make_manifest(kind, str(folder)) for kind, folder in folders.items() if folder
+        }
+    if not any(manifest.files for manifest in manifests.values()):
+        roots = " or ".join(manifest.root for manifest in manifests.values())
+        raise UsageError(
+            f"no song or log files in {roots}",
+            hint="files end in .json, .json.gz or .json.zst; hidden ones and links are left out",
+        )
+    return manifests
+
+
+def _prepare_staging(run: Run, manifests: dict[Kind, Manifest]) -> Target:
+    """Make a lane a worker, but no more lanes than there are batches."""
+    batches = max(len(manifest.batches) for manifest in manifests.values())
+    lanes = max(1, min(run.settings.jobs, batches))
+    target = Target(run.dsn, run.schemas.staging, run.run_id, lanes)
+    merge.make_schema(run.control, run.schemas.staging)
+    make_staging(run.control, target)
+    return target
+
+
+def _begin_star(run: Run) -> None:
+    """Make the new star beside the old one, with keys where rows are merged rather than filled in."""
+    merge.make_schema(run.control, run.schemas.star)
+    merge.make_schema(run.control, run.schemas.build)
+    with run.control.transaction():
+        use_schemas(run.control, run.schemas.build)
+        merge.make_tables(run.control)
+        merge.constrain(run.control, "keys", *_KEYED_FIRST)
+
+
+@contextlib.contextmanager
+def _workers(run: Run) -> Iterator[ThreadPoolExecutor]:
+    """Run workers; whatever ends the run, none is left behind and none begins anew."""
+    pool = ThreadPoolExecutor(run.settings.jobs, thread_name_prefix="worker")
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for connection in list(run.merging):
+            connection.cancel_safe(timeout=5)
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submit(
+    pool: ThreadPoolExecutor, manifests: dict[Kind, Manifest], kind: Kind, target: Target
+) -> Sequence[Future[Staged]]:
+    batches: tuple[Batch, ...] = manifests[kind].batches if kind in manifests else ()
+    return [pool.submit(stage_batch, batch, target) for batch in batches]
+
+
+def _collect(
+    run: Run, name: str, manifests: dict[Kind, Manifest], futures: Sequence[Future[Staged]]
+) -> None:
+    """Wait for batches, and enter what became of them in the run's books.
+
+    Raises:
+        RejectLimitError: more records were rejected than the settings allow.
+    """
+    kind: Kind = "songs" if name == "stage songs" else "events"
+    manifest = manifests.get(kind)
+    files, size = (manifest.files, manifest.size) if manifest else (0, 0)
+    books = _books(run.report, kind)
+    with _phase(run, name, books, files=files, bytes_=size):
+        for future in as_completed(futures):
+            staged = future.result()
+            for what in ("files", "bytes", "records", "accepted", "filtered", "rejected"):
+                setattr(books, what, getattr(books, what) + getattr(staged, what))
+            run.sent.update(staged.rows)
+            _count_rejects(run, staged)
+            run.watch.advance(files=staged.files, bytes_=staged.bytes, records=staged.records)
+
+
+def _count_rejects(run: Run, staged: Staged) -> None:
+    rejects = run.report.rejects
+    rejects.count += staged.rejected
+    for reason, number in staged.reasons.items():
+        rejects.by_reason[reason] = rejects.by_reason.get(reason, 0) + number
+    limit = run.settings.max_rejects
+    if limit is not None and rejects.count > limit:
+        raise RejectLimitError(
+            f"{rejects.count} records were rejected, {limit} are allowed; the star is untouched",
+            hint="look at them with sparkify-bulk rejects, or raise --max-rejects",
+        )
+
+
+def _merge_catalogue(run: Run, target: Target) -> None:
+    """Merge artists and songs into the new star, while events are still being staged."""
+    with _phase(run, "merge songs"), run.control.transaction():
+        _enter_star(run.control, run.schemas.build, run.schemas, target)
+        merge.check_staged(run.control, {"staged_songs": run.sent["staged_songs"]})
+        for name in ("artists", "songs"):
+            run.report.tables[name] = merge.run_merge(run.control, name)
+        run.control.execute("ANALYZE songs")
+        unsee_staging(run.control)
+
+
+def _fill_star(run: Run, target: Target, pool: ThreadPoolExecutor) -> None:
+    """Fill the new star's other tables: songplays lane by lane, side by side."""
+    sent = {name: run.sent[name] for name in (*DATA_TABLES, "staged_rejects", "staged_files")}
+    with _phase(run, "merge events"):
+        lanes = [pool.submit(_fill_lane, run, target, lane) for lane in range(target.lanes)]
+        with run.control.transaction():
+            _enter_star(run.control, run.schemas.build, run.schemas, target)
+            merge.check_staged(run.control, sent)
+            run.report.tables["users"] = merge.run_merge(run.control, "users")
+            moments = merge.fill(run.control, "time")
+            run.report.tables["time"] = TableReport(inserted=moments)
+            unsee_staging(run.control)
+        wait(lanes, return_when=FIRST_EXCEPTION)
+        filled = sum(lane.result() for lane in lanes)
+    if filled != run.report.input.events.accepted:
+        raise BooksError(
+            f"{run.report.input.events.accepted} songplays were accepted, {filled} were merged"
+        )
+
+
+def _fill_lane(run: Run, target: Target, lane: int) -> int:
+    with connect(run.dsn) as connection, connection.transaction():
+        run.merging.add(connection)
+        try:
+            _enter_star(connection, run.schemas.build, run.schemas, target, range(lane, lane + 1))
+            filled = merge.fill(connection, "songplays")
+            unsee_staging(connection)
+        finally:
+            run.merging.discard(connection)
+    return filled
+
+
+def _finish_star(run: Run) -> None:
+    """Remove duplicates, then build keys, references and indexes, and analyse."""
+    names = [table.name for table in STAR]
+    with run.control.transaction():
+        use_schemas(run.control, run.schemas.build)
+        merge.prepare(run.control)
+        with _phase(run, "remove duplicates"):
+            duplicates = merge.fill(run.control, "duplicates")
+        with _phase(run, "build keys"):
+            merge.constrain(run.control, "keys", "time", "songplays")
+        with _phase(run, "build indexes"):
+            merge.constrain(run.control, "indexes", *names)
+        with _phase(run, "check references"):
+            merge.constrain(run.control, "references", *names)
+        with _phase(run, "analyse"):
+            for name in names:
+                run.control.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(name)))
+            rows = merge.count_rows(run.control)
+    _enter_rows(run, rows)
+    tables = run.report.tables
+    tables["songplays"].inserted = run.report.input.events.accepted - duplicates
+    for name in NAMES:
+        if tables[name].inserted != rows[name]:
+            raise BooksError(
+                f"{tables[name].inserted} rows were merged into {name}, but {rows[name]} are there"
+            )
+
+
+def _merge_live(run: Run, target: Target) -> None:
+    """Merge everything staged into the live star, in the publisher's transaction."""
+    star, connection = run.schemas.star, run.publisher
+    with _phase(run, "merge"):
+        merge.make_schema(run.control, star)
+        exists = merge.star_exists(run.control, star)
+        _enter_star(connection, star, run.schemas, target)
+        if not exists:
+            merge.make_tables(connection)
+            for group in ("keys", "references", "indexes"):
+                merge.constrain(connection, group, *NAMES)
+        merge.check_staged(connection, dict(run.sent))
+        before = merge.count_rows(connection)
+        tables = run.report.tables
+        tables["artists"] = merge.run_merge(connection, "artists")
+        merge.note_credits(connection)
+        tables["songs"] = merge.run_merge(connection, "songs")
+        merge.note_credits(connection)
+        for name in ("users", "time", "songplays"):
+            tables[name] = merge.run_merge(connection, name)
+        tables["songplays"].updated += merge.run_merge(connection, "claims").updated
+        rows = merge.count_rows(connection)
+        _enter_rows(run, rows)
+    for name in NAMES:
+        if before[name] + tables[name].inserted != rows[name]:
+            raise BooksError(
+                f"{name} had {before[name]} rows, {tables[name].inserted} were inserted, "
+                f"but {rows[name]} are there"
+            )
+
+
+def _enter_star(
+    connection: Connection,
+    star: str,
+    names: Schemas,
+    target: Target,
+    lanes: range | None = None,
+) -> None:
+    """Set a transaction up for merge statements: what they see, and how they run."""
+    use_schemas(connection, star, names.ledger)
+    merge.prepare(connection)
+    see_staging(connection, target, lanes)
+
+
+def _enter_rows(run: Run, rows: dict[str, int]) -> None:
+    for name in NAMES:
+        run.report.tables[name].rows = rows[name]
+
+
+def _publish(run: Run, target: Target) -> None:
+    """Move files and rejects to the ledger, complete the run's record, and commit it all at once."""
+    report = run.report
+    for books, table in ((report.input.songs, "songs"), (report.input.events, "songplays")):
+        books.inserted = report.tables[table].inserted
+        books.duplicates = books.accepted - books.inserted
+    report.status = "succeeded_with_rejects" if report.rejects.count else "succeeded"
+    _stop_watch(report, run.begun)
+    use_schemas(run.publisher, run.schemas.ledger)
+    if report.command == "reload":
+        see_staging(run.publisher, target)
+    ledger.keep_files(run.publisher, run.run_id)
+    kept = ledger.keep_rejects(run.publisher, run.run_id)
+    if kept != report.rejects.count:
+        raise BooksError(f"{report.rejects.count} records were rejected, {kept} are on record")
+    unsee_staging(run.publisher)
+    ledger.complete_run(run.publisher, run.run_id, report, exit_code=report.exit_code)
+    run.publisher.commit()
+
+
+# --- phases -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _phase(
+    run: Run, name: str, books: InputReport | None = None, *, files: int = 0, bytes_: int = 0
+) -> Iterator[None]:
+    """Time one step of a run, and tell who watches."""
+    run.watch.begin(name, files=files, bytes_=bytes_)
+    begun = time.monotonic()
+    yield
+    run.watch.end(_add_phase(run, name, begun, books))
+
+
+def _add_phase(run: Run, name: str, begun: float, books: InputReport | None = None) -> Phase:
+    seconds = round(time.monotonic() - begun, 3)
+    phase = Phase(name, seconds, books.records if books else 0, books.bytes if books else 0)
+    run.report.phases.append(phase)
+    return phase
+
+
+def _books(report: Report, kind: Kind) -> InputReport:
+    return report.input.songs if kind == "songs" else report.input.events

@@ -1,0 +1,154 @@
+"""Find and decode JSON records in bytes, however they are laid out: the salvage path's eyes.
+
+One a line, pretty-printed over many, several on a line, in one array: a record is a JSON object at
+the top level; brackets, commas and white space between records carry nothing.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+# Longest run of bytes taken for one record that hasn't ended; beyond it the bytes are refused.
+MAX_RECORD_BYTES = 64 * 2**20
+
+
+class Rejection(Exception):  # noqa: N818 - the word for what befalls a record, not an error of a run
+    """A record is refused; caught where its place in the file is known.
+
+    Args:
+        reason: reason code, one of those in `docs/rules.md`.
+        detail: one sentence for a person; never quotes a value.
+        column: the JSON key at fault, if one is.
+    """
+
+    def __init__(self, reason: str, detail: str, column: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.column = column
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record refused: where it was, why, and its original bytes.
+
+    `file` is an index into the batch's files; `line` counts from 1, `offset` in bytes from 0.
+    """
+
+    file: int
+    line: int | None
+    offset: int | None
+    column: str | None
+    reason: str
+    detail: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A stretch of bytes that is one record, decoded, or one piece of junk, with why."""
+
+    start: int
+    stop: int
+    value: dict[str, Any] | Rejection
+
+
+def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Let the first of equal keys count, as Polars does."""
+    return dict(reversed(pairs))
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and Infinity, which JSON doesn't know."""
+    raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_first_wins, parse_constant=_refuse_constant)
+_BETWEEN = re.compile("[ \t\r\n,\\[\\]\ufeff]*")
+_END_OF_LINE = re.compile(r"\r?\n|$")
+_NEXT_RECORD = re.compile(r"\n[ \t\r\n]*(?=\{)")
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+
+
+def decode_records(data: bytes) -> Iterator[Found]:
+    """Yield every record in the bytes, and every piece of junk between records.
+
+    A record that can't be decoded reaches to the next line that begins with `{`; other junk to the
+    end of its line.
+    """
+    text, all_valid = _decode_text(data)
+    place = _Place(text, ascii_only=len(text) == len(data))
+    position = 0
+    while (position := _skip(_BETWEEN, text, position)) < len(text):
+        end, value = _decode_one(text, position)
+        if not all_valid and _ESCAPED_BYTE.search(text, position, end):
+            value = Rejection("malformed_json", "the record holds bytes that are not UTF-8")
+        yield Found(place.at(position), place.at(end), value)
+        position = end
+
+
+def end_of_whole_records(data: bytes) -> int:
+    """Return how many of the bytes make up whole records, where more bytes will follow."""
+    end = 0
+    for found in decode_records(data):
+        if isinstance(found.value, Rejection) and found.stop == len(data):
+            break
+        end = found.stop
+    return end
+
+
+def _decode_text(data: bytes) -> tuple[str, bool]:
+    """Decode UTF-8, and say whether all of it was; bytes that aren't stand as lone surrogates."""
+    try:
+        return data.decode(), True
+    except UnicodeDecodeError:
+        return data.decode(errors="surrogateescape"), False
+
+
+def _decode_one(text: str, start: int) -> tuple[int, dict[str, Any] | Rejection]:
+    """Decode the record that begins here, or find where the junk that begins here ends."""
+    if text[start] != "{":
+        end = _END_OF_LINE.search(text, start)
+        stop = end.start() if end else len(text)
+        return stop, Rejection("not_an_object", "the text is not a JSON object")
+    try:
+        value, stop = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError) as error:
+        following = _NEXT_RECORD.search(text, start)
+        stop = following.start() if following else len(text.rstrip())
+        return stop, Rejection("malformed_json", f"the record is not valid JSON: {_why(error)}")
+    return stop, value
+
+
+def _why(error: ValueError | RecursionError) -> str:
+    """Say in the decoder's words what is wrong, without quoting the text."""
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg[0].lower() + error.msg[1:]
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    return "a number that JSON does not know, or that is too long"
+
+
+def _skip(pattern: re.Pattern[str], text: str, start: int) -> int:
+    match = pattern.match(text, start)
+    return match.end() if match else start
+
+
+class _Place:
+    """Turn positions in a text, asked for in rising order, into positions in its UTF-8 bytes."""
+
+    def __init__(self, text: str, *, ascii_only: bool) -> None:
+        self._text = text
+        self._ascii_only = ascii_only
+        self._position = 0
+        self._byte = 0
+
+    def at(self, position: int) -> int:
+        if self._ascii_only:
+            return position
+        passed = self._text[self._position : position]
+        self._byte += len(passed.encode(errors="surrogateescape"))
+        self._position = position
+        return self._byte

@@ -1,0 +1,110 @@
+"""What a run did, as a value; and its JSON rendering."""
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from sparkify_bulk.tables import NAMES
+
+Status = Literal["succeeded", "succeeded_with_rejects", "failed"]
+
+
+@dataclass(slots=True)
+class InputReport:
+    """The books of one kind of input: `records = accepted + filtered + rejected`."""
+
+    files: int = 0
+    files_skipped: int = 0
+    bytes: int = 0
+    records: int = 0
+    accepted: int = 0
+    filtered: int = 0
+    rejected: int = 0
+    inserted: int = 0
+    duplicates: int = 0
+
+
+@dataclass(slots=True)
+class Inputs:
+    """The books of both kinds of input."""
+
+    songs: InputReport = field(default_factory=InputReport)
+    events: InputReport = field(default_factory=InputReport)
+
+
+@dataclass(slots=True)
+class TableReport:
+    """What became of one table of the star; `rows` is its size after the run."""
+
+    inserted: int = 0
+    updated: int = 0
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One numbered step of a run: wall seconds, and how much it handled where that can be said."""
+
+    name: str
+    seconds: float
+    records: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class Rejects:
+    """How many records were rejected, and why."""
+
+    count: int = 0
+    by_reason: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did.
+
+    Attributes:
+        run_id: the run's number in the ledger; None if it failed before it was on record.
+        command: `reload` or `load`.
+        status: how it ended.
+        target: the database, never with a password.
+        started_at: when it started, UTC.
+        seconds: wall seconds.
+        peak_rss_bytes: the largest memory of the process.
+        error: what ended a failed run.
+    """
+
+    command: str
+    started_at: datetime
+    run_id: int | None = None
+    status: Status = "failed"
+    target: str = ""
+    seconds: float = 0.0
+    peak_rss_bytes: int = 0
+    input: Inputs = field(default_factory=Inputs)
+    tables: dict[str, TableReport] = field(
+        default_factory=lambda: {name: TableReport() for name in NAMES}
+    )
+    phases: list[Phase] = field(default_factory=list)
+    rejects: Rejects = field(default_factory=Rejects)
+    error: str | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a run that published its data."""
+        return 3 if self.status == "succeeded_with_rejects" else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as the JSON document that `docs/report.md` describes."""
+        document = asdict(self)
+        order = ("run_id", "command", "status", "target")
+        head = {key: document.pop(key) for key in order}
+        if self.error is None:
+            del document["error"]
+        return head | document
+
+    def to_json(self) -> bytes:
+        """Return the report as one JSON document."""
+        import orjson  # noqa: PLC0415 - not needed to start
+
+        return orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

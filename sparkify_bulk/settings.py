@@ -1,0 +1,115 @@
+"""What a run is asked to do: one frozen value, validated once, all violations reported together."""
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sparkify_bulk.errors import UsageError
+
+DEFAULT_SCHEMA = "sparkify"
+SCHEMA_PATTERN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_IDENTIFIER_BYTES = 63
+
+
+def default_jobs() -> int:
+    """Return how many workers the processors at hand can feed."""
+    return min(8, len(os.sched_getaffinity(0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run is asked to do.
+
+    Attributes:
+        songs: folder of song files; None to load none.
+        logs: folder of event logs; None to load none.
+        dsn: libpq connection string or URL; None for libpq's own environment, or the embedded
+            PostgreSQL where that names nothing.
+        schema: where the star lives.
+        jobs: parallel workers.
+        max_rejects: more rejects than this end the run, star untouched; None for no limit.
+        create_database: make the database if it doesn't exist.
+
+    Raises:
+        UsageError: one or more settings can't be; the message names them all.
+    """
+
+    songs: Path | None
+    logs: Path | None
+    dsn: str | None = field(default=None, repr=False)
+    schema: str = DEFAULT_SCHEMA
+    jobs: int = field(default_factory=default_jobs)
+    max_rejects: int | None = None
+    create_database: bool = False
+
+    def __post_init__(self) -> None:
+        """Report every violation at once."""
+        wrong = []
+        if self.songs is None and self.logs is None:
+            wrong.append("no input: name DATA, --songs or --logs")
+        if not SCHEMA_PATTERN.fullmatch(self.schema):
+            wrong.append(
+                "--schema must be 1 to 63 lower-case letters, digits or underscores, "
+                "not beginning with a digit"
+            )
+        elif self.schema.startswith("pg_") or self.schema == "information_schema":
+            wrong.append("--schema names one of PostgreSQL's own schemas")
+        if self.jobs < 1:
+            wrong.append("--jobs must be at least 1")
+        if self.max_rejects is not None and self.max_rejects < 0:
+            wrong.append("--max-rejects can't be negative")
+        if wrong:
+            raise UsageError("; ".join(wrong), hint="see sparkify-bulk --help")
+
+
+@dataclass(frozen=True, slots=True)
+class Schemas:
+    """The schemas of one star: the star itself, and what stands beside it."""
+
+    star: str
+    build: str
+    staging: str
+    ledger: str
+
+
+def schemas(star: str) -> Schemas:
+    """Return the names of a star's schemas."""
+    return Schemas(star, *(_beside(star, word) for word in ("build", "staging", "ledger")))
+
+
+def _beside(star: str, word: str) -> str:
+    """Name a schema after a star; PostgreSQL would cut a name over 63 bytes without a word."""
+    name = f"{star}_{word}"
+    if len(name) > _IDENTIFIER_BYTES:
+        raise UsageError(
+            f"--schema {star} is too long: {name} is not a name PostgreSQL keeps whole",
+            hint=f"use at most {_IDENTIFIER_BYTES - len('_staging')} characters",
+        )
+    return name
+
+
+def input_folders(
+    data: Path | None, songs: Path | None, logs: Path | None
+) -> tuple[Path | None, Path | None]:
+    """Return the folders of songs and logs: named apart, or below DATA.
+
+    Raises:
+        UsageError: DATA isn't a folder, or holds neither.
+    """
+    if data is None:
+        return songs, logs
+    if not data.is_dir():
+        what = "is not a folder" if data.exists() else "does not exist"
+        raise UsageError(f"the folder {data} {what}", hint="name the folder that holds song_data/ and log_data/")
+    below = {name: data / name for name in ("song_data", "log_data")}
+    missing = [
+        f"{name}/" for name, named in (("song_data", songs), ("log_data", logs))
+        if named is None and not below[name].is_dir()
+    ]  # fmt: skip
+    if missing:
+        raise UsageError(
+            f"the folder {data} holds no {' and no '.join(missing)}",
+            hint="DATA must hold song_data/ and log_data/; name them apart by --songs DIR and --logs DIR",
+        )
+    return songs or below["song_data"], logs or below["log_data"]

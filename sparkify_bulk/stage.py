@@ -1,0 +1,225 @@
+"""Typed frames to unlogged staging tables, by COPY BINARY; and the batch that stages itself."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+import polars as pl
+from arro3.core import Table
+from pgpq import ArrowToPostgresBinaryEncoder
+from psycopg import sql
+
+from sparkify_bulk import statements
+from sparkify_bulk.connection import Connection, connect
+from sparkify_bulk.errors import BooksError
+from sparkify_bulk.extract import FileCounts, extract
+from sparkify_bulk.manifest import Batch, Kind
+from sparkify_bulk.records import Reject
+from sparkify_bulk.transform import stage_events, stage_songs
+
+# Staging tables that hold data; each lane of a run has one of each.
+DATA_TABLES = ("staged_songs", "staged_songplays", "staged_users", "staged_time")
+TABLES = (*DATA_TABLES, "staged_rejects", "staged_files", "staged_credits")
+
+# What one call of Copy.write takes: libpq buffers it whole, so large blocks only cost memory.
+_BLOCK_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the batches of a run are staged.
+
+    Attributes:
+        dsn: where to connect.
+        schema: the staging schema.
+        run_id: part of every staging table's name, so that no other run's rows are merged.
+        lanes: how many staging tables of each kind the batches take turns in, so that as many
+            merges can run side by side.
+    """
+
+    dsn: str = field(repr=False)
+    schema: str
+    run_id: int
+    lanes: int
+
+    def table(self, name: str, lane: int) -> str:
+        """Name a lane's staging table."""
+        return f"{name}_{self.run_id}_{lane}"
+
+
+@dataclass(slots=True)
+class Staged:
+    """What became of a batch: all that comes back from a worker."""
+
+    kind: Kind
+    files: int = 0
+    bytes: int = 0
+    records: int = 0
+    accepted: int = 0
+    filtered: int = 0
+    rejected: int = 0
+    rows: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+def make_staging(connection: Connection, target: Target) -> None:
+    """Make a run's staging tables, in one transaction."""
+    with connection.transaction():
+        use_schemas(connection, target.schema)
+        for lane in range(target.lanes):
+            for name in TABLES:
+                connection.execute(statements.read(f"staging/{name}"))
+                rename = sql.SQL("ALTER TABLE {} RENAME TO {}")
+                connection.execute(
+                    rename.format(sql.Identifier(name), sql.Identifier(target.table(name, lane)))
+                )
+
+
+def see_staging(connection: Connection, target: Target, lanes: range | None = None) -> None:
+    """Let the statements of this transaction see a run's staging tables by their plain names.
+
+    Temporary views, so that any merge statement runs in psql as it stands.
+    """
+    for name in TABLES:
+        tables = (
+            sql.Identifier(target.schema, target.table(name, lane))
+            for lane in lanes or range(target.lanes)
+        )
+        if name == "staged_credits":
+            tables = iter([sql.Identifier(target.schema, target.table(name, 0))])
+        parts = sql.SQL(" UNION ALL ").join(sql.SQL("SELECT * FROM {}").format(t) for t in tables)
+        connection.execute(
+            sql.SQL("CREATE TEMPORARY VIEW {} AS {}").format(sql.Identifier(name), parts)
+        )
+
+
+def unsee_staging(connection: Connection) -> None:
+    """Drop what `see_staging` made: behind a pooler the session outlives the transaction."""
+    views = sql.SQL(", ").join(sql.Identifier("pg_temp", name) for name in TABLES)
+    connection.execute(sql.SQL("DROP VIEW {}").format(views))
+
+
+def use_schemas(connection: Connection, *names: str) -> None:
+    """Resolve plain names in these schemas until the transaction ends, never in `public`.
+
+    `pg_catalog` isn't named, so PostgreSQL looks there first: no function of anybody's own can
+    stand in for a built-in one.
+    """
+    path = ", ".join(f'"{name}"' for name in names)
+    connection.execute("SELECT set_config('search_path', %s, true)", (path,))
+
+
+def stage_batch(batch: Batch, target: Target) -> Staged:
+    """Extract, transform and stage one batch in one transaction: all of it, or nothing.
+
+    Raises:
+        BooksError: the records of a file, or the rows of a COPY, don't add up.
+        psycopg.Error: the server refused.
+    """
+    staged = Staged(batch.kind)
+    lane = batch.number % target.lanes
+    files = batch.files
+    names = _ledger_names(batch, files)
+    counts = [FileCounts(file) for file in files]
+    with connect(target.dsn) as connection, connection.transaction():
+        # Nothing staged outlives a crash anyway, and the commit that publishes is synchronous.
+        connection.execute("SET LOCAL synchronous_commit = off")
+        for part in extract(batch, counts):
+            frames = (
+                stage_songs(part.frame, names) if batch.kind == "songs" else stage_events(part.frame)
+            )
+            if part.rejects:
+                frames["staged_rejects"] = _reject_frame(part.rejects, names)
+                staged.reasons.update(reject.reason for reject in part.rejects)
+            for name, frame in frames.items():
+                copy(connection, target.schema, target.table(name, lane), frame)
+                staged.rows[name] += frame.height
+        _balance(counts)
+        books = _file_frame(batch.kind, counts, names)
+        copy(connection, target.schema, target.table("staged_files", lane), books)
+        staged.rows["staged_files"] += books.height
+    staged.files = len(files) if batch.start == 0 else 0
+    for what in ("bytes", "records", "accepted", "filtered", "rejected"):
+        setattr(staged, what, sum(getattr(count, what) for count in counts))
+    return staged
+
+
+def copy(connection: Connection, schema: str, table: str, frame: pl.DataFrame) -> None:
+    """Send a frame to a table by COPY BINARY.
+
+    Args:
+        connection: where to.
+        schema: the table's schema.
+        table: the table's name.
+        frame: its columns carry the names and the types of the table's.
+
+    Raises:
+        BooksError: the server took another number of rows than were sent.
+    """
+    if not frame.height:
+        return
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+        sql.Identifier(schema, table), sql.SQL(", ").join(map(sql.Identifier, frame.columns))
+    )
+    with connection.cursor() as cursor:
+        with cursor.copy(statement) as stream:
+            for block in encode(frame):
+                stream.write(block)
+        if cursor.rowcount != frame.height:
+            raise BooksError(
+                f"{frame.height} rows were sent to {table}, the server took {cursor.rowcount}"
+            )
+
+
+def encode(frame: pl.DataFrame) -> Iterator[memoryview]:
+    """Yield a frame's rows in PostgreSQL's binary COPY format, in blocks."""
+    # One chunk a column: columns that are cut differently make the conversion crawl.
+    table = Table(frame.rechunk())
+    encoder = ArrowToPostgresBinaryEncoder(table.schema)
+    parts = [encoder.write_header()]
+    parts.extend(encoder.write_batch(part) for part in table.to_batches())
+    parts.append(encoder.finish())
+    for part in map(memoryview, parts):
+        for start in range(0, len(part), _BLOCK_BYTES):
+            yield part[start : start + _BLOCK_BYTES]
+
+
+def _balance(counts: list[FileCounts]) -> None:
+    for count in counts:
+        if count.records != count.accepted + count.filtered + count.rejected:
+            raise BooksError(
+                f"{count.file}: {count.records} records, but {count.accepted} accepted, "
+                f"{count.filtered} filtered and {count.rejected} rejected"
+            )
+
+
+def _ledger_names(batch: Batch, files: list[str]) -> list[str]:
+    """Name files as the ledger does: below their root's own name, and in UTF-8.
+
+    A name with other bytes, or with characters no terminal should print, is escaped.
+    """
+    root = PurePath(batch.root).name
+    return [f"{root}/{file}".encode(errors="backslashreplace").decode() for file in files]
+
+
+def _reject_frame(rejects: list[Reject], names: list[str]) -> pl.DataFrame:
+    rows = [
+        (names[reject.file], reject.line, reject.offset, reject.column, reject.reason,
+         reject.detail, reject.raw)
+        for reject in rejects
+    ]  # fmt: skip
+    schema = {
+        "file": pl.String, "line": pl.Int64, "offset": pl.Int64, "column": pl.String,
+        "reason": pl.String, "detail": pl.String, "raw": pl.Binary,
+    }  # fmt: skip
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _file_frame(kind: Kind, counts: list[FileCounts], names: list[str]) -> pl.DataFrame:
+    integers = ("bytes", "modified_ns", "records", "accepted", "filtered", "rejected")
+    return pl.DataFrame(
+        {"kind": [kind] * len(counts), "file": names}
+        | {name: [getattr(count, name) for count in counts] for name in integers},
+        schema={"kind": pl.String, "file": pl.String} | dict.fromkeys(integers, pl.Int64),
+    )

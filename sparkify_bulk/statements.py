@@ -1,0 +1,33 @@
+"""Read the SQL files that ship with the package."""
+
+from functools import cache
+from pathlib import Path
+from typing import LiteralString, cast
+
+_PACKAGE = Path(__file__).parent
+
+
+def folder() -> Path:
+    """Return the folder of the SQL files: inside a wheel, or beside the package in a checkout."""
+    inside = _PACKAGE / "sql"
+    return inside if inside.is_dir() else _PACKAGE.parent / "sql"
+
+
+@cache
+def read(name: str) -> LiteralString:
+    """Return the text of one SQL file.
+
+    Args:
+        name: path below the folder without ending, e.g. `merge/songs`.
+
+    Raises:
+        FileNotFoundError: no such statement.
+    """
+    text = (folder() / f"{name}.sql").read_text(encoding="utf-8")
+    # The files are part of the package, so they are as literal as a string in its source.
+    return cast("LiteralString", text)
+
+
+def names(group: str) -> list[str]:
+    """Return the names of all statements of one group, in the order of their names."""
+    return sorted(f"{group}/{path.stem}" for path in (folder() / group).glob("*.sql"))

@@ -1,0 +1,420 @@
+"""Raw records to typed frames, one for each staging table: pure, no I/O, no clock.
+
+A kind of record has its rules: the schema Polars parses by, how a parsed frame becomes a typed one
+and whether all of it is clean, and the same check in plain Python for one decoded record. The two
+must agree: a frame is clean exactly when every record in it passes the check.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from sparkify_bulk.records import Rejection
+
+# Plays before 1970 or after 2100 are absurd; far beyond, arithmetic on them wraps without a word.
+EARLIEST_MS = 0
+LATEST_MS = 4_102_444_800_000
+# An index entry holds about 2,700 bytes; real identifiers have 18.
+MAX_KEY_BYTES = 256
+MAX_YEAR = 9999
+_INT64 = 2**63
+
+Record = Mapping[str, Any]
+Row = tuple[Any, ...]
+
+_TEXT = pl.String()
+# As a Categorical, a value that isn't text is an error; as a String it would be turned into text in
+# silence. It costs nothing where few values repeat, and too much where most differ.
+_STRICT_TEXT = pl.Categorical()
+_INTEGER = pl.Int64()
+_FLOAT = pl.Float64()
+
+# Text that may stand for a number, a truth value, an object or an array in the file.
+_DOUBTFUL = r"^(?:-?[0-9]|true$|false$|[\[{])"
+_INTEGRAL = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How records of one kind are read.
+
+    Attributes:
+        parsed: schema by which Polars parses the lines.
+        typed: schema of the typed frame, `file` (index in the batch) first.
+        is_filtered: is a parsed record none of ours (an event that isn't a songplay)?
+        type_frame: parsed frame, with `file` and `offset`, to typed frame without filtered records.
+        is_clean: is every record of a typed frame acceptable?
+        doubtful: JSON keys parsed as String, mapped to their typed columns.
+        needs_offset: is the record's place in its file part of its row?
+        check: decoded record to row of the typed frame without `file`, None if it is filtered.
+    """
+
+    parsed: Mapping[str, pl.DataType]
+    typed: Mapping[str, pl.DataType]
+    is_filtered: pl.Expr
+    type_frame: Callable[[pl.DataFrame], pl.DataFrame]
+    is_clean: Callable[[pl.DataFrame], bool]
+    doubtful: tuple[str, ...]
+    needs_offset: bool
+    check: Callable[[Record, int], Row | None]
+
+
+# --- events -----------------------------------------------------------------------------------
+
+PARSED_EVENT: dict[str, pl.DataType] = {
+    "page": _STRICT_TEXT,
+    "ts": _INTEGER,
+    "userId": _STRICT_TEXT,
+    "firstName": _STRICT_TEXT,
+    "lastName": _STRICT_TEXT,
+    "gender": _STRICT_TEXT,
+    "level": _STRICT_TEXT,
+    "song": _TEXT,
+    "artist": _TEXT,
+    "length": _FLOAT,
+    "sessionId": _INTEGER,
+    "itemInSession": _INTEGER,
+    "location": _STRICT_TEXT,
+    "userAgent": _STRICT_TEXT,
+}
+
+PLAYS: dict[str, pl.DataType] = {
+    "file": pl.UInt32(),
+    "ts": _INTEGER,
+    "user_id": _INTEGER,
+    "first_name": _TEXT,
+    "last_name": _TEXT,
+    "gender": _TEXT,
+    "level": _TEXT,
+    "song_title": _TEXT,
+    "artist_name": _TEXT,
+    "duration": _FLOAT,
+    "session_id": _INTEGER,
+    "item_in_session": _INTEGER,
+    "location": _TEXT,
+    "user_agent": _TEXT,
+}
+
+
+_OTHER_PAGE = (pl.col("page") != "NextSong").fill_null(value=False)
+
+
+def _type_events(parsed: pl.DataFrame) -> pl.DataFrame:
+    """Keep the plays of a parsed frame and type them; an event without a page stays, to be seen."""
+    plays = parsed.filter(~_OTHER_PAGE)
+    return plays.select(
+        "file",
+        "ts",
+        # Text that isn't plain digits becomes NULL here, and is looked at record by record.
+        pl.when(pl.col("page").is_not_null())
+        .then(pl.col("userId").cast(pl.String).cast(pl.Int64, strict=False))
+        .alias("user_id"),
+        pl.col("firstName").cast(pl.String).alias("first_name"),
+        pl.col("lastName").cast(pl.String).alias("last_name"),
+        pl.col("gender").cast(pl.String),
+        pl.col("level").cast(pl.String),
+        pl.col("song").alias("song_title"),
+        pl.col("artist").alias("artist_name"),
+        pl.col("length").alias("duration"),
+        pl.col("sessionId").alias("session_id"),
+        pl.col("itemInSession").alias("item_in_session"),
+        _empty_to_null(pl.col("location").cast(pl.String)),
+        pl.col("userAgent").cast(pl.String).alias("user_agent"),
+    )
+
+
+def _plays_are_clean(plays: pl.DataFrame) -> bool:
+    required = ("ts", "user_id", "session_id", "item_in_session", "level")
+    return _all(
+        plays,
+        *(pl.col(name).is_not_null() for name in required),
+        pl.col("ts").is_between(EARLIEST_MS, LATEST_MS),
+        pl.col("level") != "",
+        *_no_nul(PLAYS),
+    )
+
+
+def _check_event(record: Record, _offset: int) -> Row | None:
+    if _text(record, "page", required=True) != "NextSong":
+        return None
+    ts = _integer(record, "ts", required=True)
+    if not EARLIEST_MS <= ts <= LATEST_MS:
+        raise Rejection("out_of_range", "ts lies outside 1970 to 2100", "ts")
+    return (
+        ts,
+        _integer(record, "userId", required=True, from_text=True),
+        _text(record, "firstName"),
+        _text(record, "lastName"),
+        _text(record, "gender"),
+        _text(record, "level", required=True, filled=True),
+        _text(record, "song"),
+        _text(record, "artist"),
+        _float(record, "length"),
+        _integer(record, "sessionId", required=True),
+        _integer(record, "itemInSession", required=True),
+        _text(record, "location") or None,
+        _text(record, "userAgent"),
+    )
+
+
+# --- songs ------------------------------------------------------------------------------------
+
+PARSED_SONG: dict[str, pl.DataType] = {
+    "song_id": _TEXT,
+    "title": _TEXT,
+    "artist_id": _TEXT,
+    "artist_name": _TEXT,
+    "artist_location": _TEXT,
+    "artist_latitude": _FLOAT,
+    "artist_longitude": _FLOAT,
+    "year": _INTEGER,
+    "duration": _FLOAT,
+}
+
+SONGS: dict[str, pl.DataType] = {
+    "file": pl.UInt32(),
+    "song_id": _TEXT,
+    "title": _TEXT,
+    "artist_id": _TEXT,
+    "artist_name": _TEXT,
+    "location": _TEXT,
+    "latitude": _FLOAT,
+    "longitude": _FLOAT,
+    "year": _INTEGER,
+    "duration": _FLOAT,
+    "source_offset": _INTEGER,
+}
+
+
+def _type_songs(parsed: pl.DataFrame) -> pl.DataFrame:
+    year = pl.col("year")
+    return parsed.select(
+        "file",
+        "song_id",
+        "title",
+        "artist_id",
+        "artist_name",
+        _empty_to_null(pl.col("artist_location")).alias("location"),
+        pl.col("artist_latitude").alias("latitude"),
+        pl.col("artist_longitude").alias("longitude"),
+        pl.when(year != 0).then(year).alias("year"),
+        "duration",
+        pl.col("offset").alias("source_offset"),
+    )
+
+
+def _songs_are_clean(songs: pl.DataFrame) -> bool:
+    required = ("song_id", "title", "artist_id", "artist_name", "duration")
+    return _all(
+        songs,
+        *(pl.col(name).is_not_null() for name in required),
+        *(pl.col(key).str.len_bytes().is_between(1, MAX_KEY_BYTES) for key in ("song_id", "artist_id")),
+        pl.col("year").is_between(1, MAX_YEAR).fill_null(value=True),
+        *_no_nul(SONGS),
+    )
+
+
+def _check_song(record: Record, offset: int) -> Row:
+    year = _integer(record, "year") or None
+    if year is not None and not 0 < year <= MAX_YEAR:
+        raise Rejection("out_of_range", f"year lies outside 0 to {MAX_YEAR}", "year")
+    return (
+        _key(record, "song_id"),
+        _text(record, "title", required=True),
+        _key(record, "artist_id"),
+        _text(record, "artist_name", required=True),
+        _text(record, "artist_location") or None,
+        _float(record, "artist_latitude"),
+        _float(record, "artist_longitude"),
+        year,
+        _float(record, "duration", required=True),
+        offset,
+    )
+
+
+# --- what a value must be -----------------------------------------------------------------------
+
+
+def _all(frame: pl.DataFrame, *conditions: pl.Expr) -> bool:
+    return bool(frame.select(pl.all_horizontal(condition.all() for condition in conditions)).item())
+
+
+def _no_nul(schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
+    """No text holds U+0000, which PostgreSQL can't store and which Polars makes of lone surrogates."""
+    texts = (name for name, dtype in schema.items() if dtype == pl.String)
+    return [~pl.col(name).str.contains("\0", literal=True).fill_null(value=False) for name in texts]
+
+
+def _empty_to_null(text: pl.Expr) -> pl.Expr:
+    return pl.when(text != "").then(text)
+
+
+def doubtful_rows(parsed: pl.DataFrame, columns: tuple[str, ...]) -> list[int]:
+    """Return the rows whose text may not have been text in the file."""
+    doubt = pl.any_horizontal(
+        pl.col(name).str.contains(_DOUBTFUL).fill_null(value=False) for name in columns
+    )
+    return parsed.select(doubt.arg_true()).to_series().to_list()
+
+
+def _missing(key: str) -> Rejection:
+    return Rejection("missing_field", f"{key} is missing or null", key)
+
+
+def _text(record: Record, key: str, *, required: bool = False, filled: bool = False) -> str | None:
+    value = record.get(key)
+    if value is None:
+        if required:
+            raise _missing(key)
+        return None
+    if not isinstance(value, str):
+        raise Rejection("wrong_type", f"{key} is not text", key)
+    if filled and not value:
+        raise Rejection("missing_field", f"{key} is empty", key)
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise Rejection("unstorable_text", f"{key} holds a character no database can store", key)
+    return value
+
+
+def _key(record: Record, key: str) -> str:
+    value = _text(record, key, required=True, filled=True) or ""
+    if len(value.encode()) > MAX_KEY_BYTES:
+        raise Rejection("out_of_range", f"{key} is longer than {MAX_KEY_BYTES} bytes", key)
+    return value
+
+
+def _integer(
+    record: Record, key: str, *, required: bool = False, from_text: bool = False
+) -> int:
+    """Return an integral number in any spelling; 0 where it is optional and missing."""
+    value = record.get(key)
+    if value is None or (from_text and value == ""):
+        if required:
+            raise _missing(key)
+        return 0
+    if from_text and isinstance(value, str) and _INTEGRAL.fullmatch(value):
+        value = Decimal(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise Rejection("wrong_type", f"{key} is not a whole number", key)
+    if not math.isfinite(value) or value != int(value):
+        raise Rejection("wrong_type", f"{key} is not a whole number", key)
+    if not -_INT64 <= value < _INT64:
+        raise Rejection("out_of_range", f"{key} does not fit 64 bits", key)
+    return int(value)
+
+
+def _float(record: Record, key: str, *, required: bool = False) -> float | None:
+    value = record.get(key)
+    if value is None:
+        if required:
+            raise _missing(key)
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Rejection("wrong_type", f"{key} is not a number", key)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise Rejection("out_of_range", f"{key} is too large a number", key)
+    return number
+
+
+RULES = {
+    "events": Rules(
+        PARSED_EVENT, PLAYS, _OTHER_PAGE, _type_events, _plays_are_clean, ("song", "artist"),
+        needs_offset=False, check=_check_event,
+    ),
+    "songs": Rules(
+        PARSED_SONG, SONGS, pl.lit(value=False), _type_songs, _songs_are_clean,
+        ("song_id", "title", "artist_id", "artist_name", "artist_location"),
+        needs_offset=True, check=_check_song,
+    ),
+}  # fmt: skip
+
+
+# --- typed frames to staging frames ---------------------------------------------------------------
+
+
+def stage_songs(songs: pl.DataFrame, files: list[str]) -> dict[str, pl.DataFrame]:
+    """Return the frame of `staged_songs`, each row with the file that described it.
+
+    Args:
+        songs: typed frame of songs.
+        files: the names that the column `file` points to, relative to the song folder.
+    """
+    sources = pl.Series(files, dtype=pl.String)
+    rows = songs.select(
+        "song_id",
+        "title",
+        "artist_id",
+        pl.col("year").cast(pl.Int32),
+        "duration",
+        "artist_name",
+        "location",
+        "latitude",
+        "longitude",
+        pl.lit(sources).gather(pl.col("file")).alias("source_file"),
+        "source_offset",
+    )
+    return {"staged_songs": rows}
+
+
+def stage_events(plays: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return the frames of `staged_songplays`, `staged_users` and `staged_time`.
+
+    Users are reduced to their latest play here and moments to one row each: most of the merge's
+    work on them is done before anything is sent. Of plays that share a natural key all are kept, so
+    that the merge, which sees them all, decides.
+
+    Args:
+        plays: typed frame of plays.
+    """
+    plays = plays.with_columns(
+        (pl.col("ts") * 1000)
+        .cast(pl.Datetime("us"))
+        .dt.replace_time_zone("UTC")
+        .alias("start_time")
+    )
+    songplays = plays.select(
+        "start_time", "user_id", "level", "session_id", "location", "user_agent",
+        "item_in_session", "song_title", "artist_name", "duration",
+    )  # fmt: skip
+    return {
+        "staged_songplays": songplays,
+        "staged_users": _latest_of_each_user(plays),
+        "staged_time": _moments(plays),
+    }
+
+
+def _latest_of_each_user(plays: pl.DataFrame) -> pl.DataFrame:
+    latest = plays.select(
+        "user_id", "first_name", "last_name", "gender", "level",
+        "start_time", "session_id", "item_in_session",
+    )  # fmt: skip
+    for part in ("start_time", "session_id", "item_in_session"):
+        latest = latest.filter(pl.col(part) == pl.col(part).max().over("user_id"))
+    return latest.unique()
+
+
+def _moments(plays: pl.DataFrame) -> pl.DataFrame:
+    moment = pl.col("start_time").dt
+    return (
+        plays.select("start_time")
+        .unique()
+        .sort("start_time")
+        .select(
+            "start_time",
+            moment.hour().cast(pl.Int16).alias("hour"),
+            moment.day().cast(pl.Int16).alias("day"),
+            moment.week().cast(pl.Int16).alias("week"),
+            moment.month().cast(pl.Int16).alias("month"),
+            moment.year().cast(pl.Int16).alias("year"),
+            (moment.weekday() - 1).cast(pl.Int16).alias("weekday"),
+        )
+    )

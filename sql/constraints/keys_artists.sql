@@ -1,0 +1,2 @@
+-- Key of artists.
+ALTER TABLE artists ADD PRIMARY KEY (artist_id);

@@ -1,0 +1,2 @@
+-- Key of songs.
+ALTER TABLE songs ADD PRIMARY KEY (song_id);

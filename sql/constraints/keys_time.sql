@@ -1,0 +1,2 @@
+-- Key of time.
+ALTER TABLE "time" ADD PRIMARY KEY (start_time);

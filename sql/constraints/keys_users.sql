@@ -1,0 +1,2 @@
+-- Key of users.
+ALTER TABLE users ADD PRIMARY KEY (user_id);

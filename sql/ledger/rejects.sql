@@ -1,0 +1,12 @@
+-- Ledger: the records a run refused, each with where it was found, why, and its original bytes.
+CREATE TABLE IF NOT EXISTS rejects (
+    reject_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id    bigint NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
+    file      text NOT NULL,
+    line      bigint,
+    "offset"  bigint,
+    "column"  text,
+    reason    text NOT NULL,
+    detail    text NOT NULL,
+    raw       bytea NOT NULL
+);

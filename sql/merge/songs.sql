@@ -1,0 +1,28 @@
+-- Merge the staged songs.
+-- Key: song_id. Conflict: the record with the greatest (source_file, source_offset) is the row.
+-- Returns the rows inserted and updated.
+WITH merged AS (
+    INSERT INTO songs AS s
+        (song_id, title, artist_id, year, duration, artist_name, source_file, source_offset)
+    SELECT DISTINCT ON (song_id)
+        song_id, title, artist_id, year, duration, artist_name, source_file, source_offset
+    FROM staged_songs
+    ORDER BY song_id, source_file DESC, source_offset DESC
+    ON CONFLICT (song_id) DO UPDATE SET
+        title = excluded.title,
+        artist_id = excluded.artist_id,
+        year = excluded.year,
+        duration = excluded.duration,
+        artist_name = excluded.artist_name,
+        source_file = excluded.source_file,
+        source_offset = excluded.source_offset
+    WHERE (excluded.source_file, excluded.source_offset) >= (s.source_file, s.source_offset)
+        AND (excluded.title, excluded.artist_id, excluded.year, excluded.duration,
+             excluded.artist_name, excluded.source_file, excluded.source_offset)
+            IS DISTINCT FROM
+            (s.title, s.artist_id, s.year, s.duration,
+             s.artist_name, s.source_file, s.source_offset)
+    RETURNING xmax = 0 AS inserted
+)
+SELECT count(*) FILTER (WHERE inserted) AS inserted, count(*) FILTER (WHERE NOT inserted) AS updated
+FROM merged;

@@ -1,0 +1,12 @@
+-- Staging: what a batch read of each file; moved to the ledger with the merge. A big file that is
+-- read in parts has a row a part.
+CREATE UNLOGGED TABLE staged_files (
+    kind        text NOT NULL,
+    file        text NOT NULL,
+    bytes       bigint NOT NULL,
+    modified_ns bigint NOT NULL,
+    records     bigint NOT NULL,
+    accepted    bigint NOT NULL,
+    filtered    bigint NOT NULL,
+    rejected    bigint NOT NULL
+) WITH (autovacuum_enabled = false);

@@ -1,0 +1,10 @@
+-- Staging: the moments of a batch, taken apart.
+CREATE UNLOGGED TABLE staged_time (
+    start_time timestamptz NOT NULL,
+    hour       smallint NOT NULL,
+    day        smallint NOT NULL,
+    week       smallint NOT NULL,
+    month      smallint NOT NULL,
+    year       smallint NOT NULL,
+    weekday    smallint NOT NULL
+) WITH (autovacuum_enabled = false);
