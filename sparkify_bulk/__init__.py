@@ -8,7 +8,7 @@
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from sparkify_bulk.report import Report
@@ -63,7 +63,7 @@ def load(data: str | PathLike[str] | None = None, **options: Unpack[Options]) ->
 def _settings(data: str | PathLike[str] | None, options: Options) -> "Settings":
     from sparkify_bulk.settings import Settings, input_folders  # noqa: PLC0415 - as above
 
-    songs, logs = input_folders(
-        *(Path(folder) if folder else None for folder in (data, options.pop("songs", None), options.pop("logs", None)))
-    )
-    return Settings(songs=songs, logs=logs, **options)  # type: ignore[misc] # folders are popped
+    named = (data, options.get("songs"), options.get("logs"))
+    songs, logs = input_folders(*(Path(folder) if folder else None for folder in named))
+    given: dict[str, Any] = {**options, "songs": songs, "logs": logs}
+    return Settings(**given)

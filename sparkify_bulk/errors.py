@@ -28,6 +28,7 @@ class SparkifyBulkError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
+        """Say what went wrong, and what to do."""
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -1,7 +1,7 @@
 """Bytes of one batch to typed frames, plus rejects: the fast path and the salvage path.
 
-Fast: the bytes of many files, joined by newlines, go through Polars at once with an explicit schema.
-Any doubt (a record Polars refuses, a value that isn't clean) sends the same bytes to the salvage
+Fast: the bytes of many files, joined by newlines, go through Polars at once with an explicit
+schema. Any doubt (a record Polars refuses, a value that isn't clean) sends the same bytes to the salvage
 path, which decodes record by record, keeps the good ones and names each bad one. Both paths accept
 the same records and read the same values: where a key stands twice, the first counts.
 """
@@ -215,7 +215,7 @@ def _read_chunks(
 
 
 def _last_boundary(data: bytes) -> int:
-    """Return where the last record that may go on begins; 0 where no record is known to be whole."""
+    """Return where the last record that may go on begins; 0 where none is known to be whole."""
     at = max(data.rfind(b"}\n{"), data.rfind(b"}\r\n{"))
     match = BOUNDARY.match(data, at) if at >= 0 else None
     return match.end() if match else end_of_whole_records(data)
@@ -224,9 +224,7 @@ def _last_boundary(data: bytes) -> int:
 # --- parsing ------------------------------------------------------------------------------------
 
 
-def _parse(
-    segments: list[Segment], rules: Rules, batch: Batch
-) -> Iterator[Extract]:
+def _parse(segments: list[Segment], rules: Rules, batch: Batch) -> Iterator[Extract]:
     """Take the fast path; where it refuses, halve the bytes until little is left to salvage."""
     fast = _parse_fast(segments, rules)
     if fast is not None:
@@ -385,4 +383,3 @@ def _count_newlines(path: str, stop: int) -> int:
             newlines += data.count(b"\n")
             stop -= len(data)
     return newlines
-

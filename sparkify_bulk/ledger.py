@@ -64,9 +64,7 @@ def keep_rejects(connection: Connection, run_id: int) -> int:
     return moved.rowcount
 
 
-def complete_run(
-    connection: Connection, run_id: int, report: Report, *, exit_code: int
-) -> None:
+def complete_run(connection: Connection, run_id: int, report: Report, *, exit_code: int) -> None:
     """Complete a run's record. The ledger's schema must be in sight."""
     connection.execute(
         statements.read("ledger/complete_run"),
@@ -91,7 +89,8 @@ def holder(connection: Connection, schema: str) -> str:
     if row is None:
         return "a run that is not on record yet"
     run_id, command, started_at, host, pid, user = row
-    return f"run {run_id} ({command}, by {user} on {host}, pid {pid}, since {started_at:%Y-%m-%d %H:%M:%S %Z})"
+    since = f"{started_at:%Y-%m-%d %H:%M:%S %Z}"
+    return f"run {run_id} ({command}, by {user} on {host}, pid {pid}, since {since})"
 
 
 def list_runs(connection: Connection, schema: str, limit: int) -> list[dict[str, Any]]:

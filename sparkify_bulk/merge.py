@@ -26,7 +26,9 @@ def prepare(connection: Connection) -> None:
     # Compiling these statements costs more than it gives at any size.
     connection.execute("SET LOCAL jit = off")
     connection.execute("SELECT set_config('work_mem', %s, true)", (_WORK_MEM,))
-    connection.execute("SELECT set_config('maintenance_work_mem', %s, true)", (_MAINTENANCE_WORK_MEM,))
+    connection.execute(
+        "SELECT set_config('maintenance_work_mem', %s, true)", (_MAINTENANCE_WORK_MEM,)
+    )
 
 
 def star_exists(connection: Connection, star: str) -> bool:
@@ -35,18 +37,8 @@ def star_exists(connection: Connection, star: str) -> bool:
     Raises:
         SparkifyBulkError: it holds some of the tables only, or tables of other columns.
     """
-    found = {
-        name: columns
-        for name, columns in connection.execute(
-            """SELECT t.relname, array_agg(c.attname::text ORDER BY c.attnum)
-            FROM pg_catalog.pg_class AS t
-            JOIN pg_catalog.pg_namespace AS n ON t.relnamespace = n.oid
-            JOIN pg_catalog.pg_attribute AS c ON c.attrelid = t.oid AND c.attnum > 0 AND NOT c.attisdropped
-            WHERE n.nspname = %s AND t.relname = ANY (%s)
-            GROUP BY t.relname""",
-            (star, list(NAMES)),
-        )
-    }
+    parameters = {"star": star, "tables": list(NAMES)}
+    found = dict(connection.execute(statements.read("checks/columns"), parameters).fetchall())
     if not found:
         return False
     wrong = [
@@ -56,7 +48,7 @@ def star_exists(connection: Connection, star: str) -> bool:
     ]
     if wrong:
         raise SparkifyBulkError(
-            f"the schema {star} holds no star of this version: {', '.join(wrong)} differ or are missing",
+            f"the schema {star} holds another star than this version's: see {', '.join(wrong)}",
             hint="name another schema by --schema, or drop these tables and run reload",
         )
     return True
@@ -90,7 +82,7 @@ def make_tables(connection: Connection) -> None:
 
 
 def constrain(connection: Connection, group: str, *names: str) -> None:
-    """Add one group of constraints (`keys`, `references`, `indexes`) to tables, where they have any."""
+    """Add a group of constraints (`keys`, `references`, `indexes`) to tables that have any."""
     known = statements.names("constraints")
     for name in names:
         statement = f"constraints/{group}_{name}"
@@ -170,9 +162,7 @@ def switch(connection: Connection, star: str, build: str) -> None:
     parameters = {"star": star, "tables": list(NAMES)}
     carried = connection.execute(statements.read("switch/grants"), parameters).fetchall()
     for name in reversed(NAMES):
-        connection.execute(
-            sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(star, name))
-        )
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(star, name)))
     for name in NAMES:
         connection.execute(
             sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import resource
 import sys
 import time
@@ -155,7 +156,7 @@ def _open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
     names = schemas(settings.schema)
     try:
         watch.begin("connect")
-        dsn, target = find_server(settings)
+        dsn, target = find_server(settings.dsn)
         with (
             _refusals(),
             connect(dsn, create_database=settings.create_database) as control,
@@ -170,7 +171,7 @@ def _open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
             _take_lock(run)
             _put_on_record(run)
             _clear(run)
-            watch.end(_add_phase(run, "connect", begun))
+            watch.end(_add_phase(run, "connect", time.monotonic() - begun))
             try:
                 yield run
             except BaseException as error:
@@ -184,10 +185,18 @@ def _open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
         _stop_watch(report, begun)
 
 
-def find_server(settings: Settings) -> tuple[str, str]:
-    """Return the connection string of the server to use, and its name where it is the embedded one."""
-    if settings.dsn:
-        return settings.dsn, ""
+@contextlib.contextmanager
+def open_connection(dsn: str | None) -> Iterator[Connection]:
+    """Open a connection for a command that only looks, with the same server and the same errors."""
+    address, _ = find_server(dsn)
+    with _refusals(), connect(address) as connection:
+        yield connection
+
+
+def find_server(dsn: str | None) -> tuple[str, str]:
+    """Return the connection string of the server to use; and its name, if it is the embedded."""
+    if dsn:
+        return dsn, ""
     if libpq_is_configured():
         return "", ""
     from sparkify_bulk import embedded  # noqa: PLC0415 - only where it is needed
@@ -220,8 +229,8 @@ def _refusals() -> Iterator[None]:
         ) from error
     except psycopg.Error as error:
         raise SparkifyBulkError(
-            f"the database refused a statement: {error.diag.message_primary or type(error).__name__}"
-            f" (SQLSTATE {error.sqlstate})",
+            "the database refused a statement: "
+            f"{error.diag.message_primary or type(error).__name__} (SQLSTATE {error.sqlstate})",
             hint="the star is untouched",
         ) from error
 
@@ -258,7 +267,9 @@ def _put_on_record(run: Run) -> None:
 
 def _abandon(run: Run, error: BaseException) -> None:
     """Put on record that a run failed, keep its rejects, and remove what it staged."""
-    run.report.error = error.message if isinstance(error, SparkifyBulkError) else type(error).__name__
+    run.report.error = (
+        error.message if isinstance(error, SparkifyBulkError) else type(error).__name__
+    )
     exit_code = error.exit_code if isinstance(error, SparkifyBulkError) else 1
     _stop_watch(run.report, run.begun)
     # The connection may be what failed; the next run finds what this one couldn't say.
@@ -315,7 +326,7 @@ def _prepare_staging(run: Run, manifests: dict[Kind, Manifest]) -> Target:
 
 
 def _begin_star(run: Run) -> None:
-    """Make the new star beside the old one, with keys where rows are merged rather than filled in."""
+    """Make the new star beside the old one, with keys where rows are merged, not filled in."""
     merge.make_schema(run.control, run.schemas.star)
     merge.make_schema(run.control, run.schemas.build)
     with run.control.transaction():
@@ -358,14 +369,19 @@ def _collect(
     manifest = manifests.get(kind)
     files, size = (manifest.files, manifest.size) if manifest else (0, 0)
     books = _books(run.report, kind)
-    with _phase(run, name, books, files=files, bytes_=size):
-        for future in as_completed(futures):
-            staged = future.result()
-            for what in ("files", "bytes", "records", "accepted", "filtered", "rejected"):
-                setattr(books, what, getattr(books, what) + getattr(staged, what))
-            run.sent.update(staged.rows)
-            _count_rejects(run, staged)
-            run.watch.advance(files=staged.files, bytes_=staged.bytes, records=staged.records)
+    run.watch.begin(name, files=files, bytes_=size)
+    # Batches of one kind begin while those of the other are still under way, and while songs are
+    # merged: the phase is timed by its own batches; so phases overlap, and their sum is no total.
+    began, ended = math.inf, 0.0
+    for future in as_completed(futures):
+        staged = future.result()
+        began, ended = min(began, staged.began), max(ended, staged.ended)
+        for what in ("files", "bytes", "records", "accepted", "filtered", "rejected"):
+            setattr(books, what, getattr(books, what) + getattr(staged, what))
+        run.sent.update(staged.rows)
+        _count_rejects(run, staged)
+        run.watch.advance(files=staged.files, bytes_=staged.bytes, records=staged.records)
+    run.watch.end(_add_phase(run, name, max(0.0, ended - began), books))
 
 
 def _count_rejects(run: Run, staged: Staged) -> None:
@@ -502,7 +518,7 @@ def _enter_rows(run: Run, rows: dict[str, int]) -> None:
 
 
 def _publish(run: Run, target: Target) -> None:
-    """Move files and rejects to the ledger, complete the run's record, and commit it all at once."""
+    """Move files and rejects to the ledger, complete the run's record, and commit all at once."""
     report = run.report
     for books, table in ((report.input.songs, "songs"), (report.input.events, "songplays")):
         books.inserted = report.tables[table].inserted
@@ -525,19 +541,18 @@ def _publish(run: Run, target: Target) -> None:
 
 
 @contextlib.contextmanager
-def _phase(
-    run: Run, name: str, books: InputReport | None = None, *, files: int = 0, bytes_: int = 0
-) -> Iterator[None]:
+def _phase(run: Run, name: str) -> Iterator[None]:
     """Time one step of a run, and tell who watches."""
-    run.watch.begin(name, files=files, bytes_=bytes_)
+    run.watch.begin(name)
     begun = time.monotonic()
     yield
-    run.watch.end(_add_phase(run, name, begun, books))
+    run.watch.end(_add_phase(run, name, time.monotonic() - begun))
 
 
-def _add_phase(run: Run, name: str, begun: float, books: InputReport | None = None) -> Phase:
-    seconds = round(time.monotonic() - begun, 3)
-    phase = Phase(name, seconds, books.records if books else 0, books.bytes if books else 0)
+def _add_phase(run: Run, name: str, seconds: float, books: InputReport | None = None) -> Phase:
+    phase = Phase(
+        name, round(seconds, 3), books.records if books else 0, books.bytes if books else 0
+    )
     run.report.phases.append(phase)
     return phase
 

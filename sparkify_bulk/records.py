@@ -24,6 +24,7 @@ class Rejection(Exception):  # noqa: N818 - the word for what befalls a record, 
     """
 
     def __init__(self, reason: str, detail: str, column: str | None = None) -> None:
+        """Say why."""
         super().__init__(detail)
         self.reason = reason
         self.detail = detail

@@ -108,3 +108,10 @@ class Report:
         import orjson  # noqa: PLC0415 - not needed to start
 
         return orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def megabytes(size: int) -> str:
+    """Return a number of bytes for people to read, in units of 10⁶ or 10⁹."""
+    if size >= 10**9:
+        return f"{size / 10**9:.1f} GB"
+    return f"{size / 10**6:.1f} MB"

@@ -48,19 +48,31 @@ class Settings:
         wrong = []
         if self.songs is None and self.logs is None:
             wrong.append("no input: name DATA, --songs or --logs")
-        if not SCHEMA_PATTERN.fullmatch(self.schema):
-            wrong.append(
-                "--schema must be 1 to 63 lower-case letters, digits or underscores, "
-                "not beginning with a digit"
-            )
-        elif self.schema.startswith("pg_") or self.schema == "information_schema":
-            wrong.append("--schema names one of PostgreSQL's own schemas")
+        wrong += _schema_violations(self.schema)
         if self.jobs < 1:
             wrong.append("--jobs must be at least 1")
         if self.max_rejects is not None and self.max_rejects < 0:
             wrong.append("--max-rejects can't be negative")
         if wrong:
             raise UsageError("; ".join(wrong), hint="see sparkify-bulk --help")
+
+
+def check_schema(schema: str) -> None:
+    """Refuse what can't name a star's schema.
+
+    Raises:
+        UsageError: says why.
+    """
+    if wrong := _schema_violations(schema):
+        raise UsageError("; ".join(wrong), hint="see sparkify-bulk --help")
+
+
+def _schema_violations(schema: str) -> list[str]:
+    if not SCHEMA_PATTERN.fullmatch(schema):
+        return ["--schema must be 1 to 63 of a-z, 0-9 and _, and not begin with a digit"]
+    if schema.startswith("pg_") or schema in ("information_schema", "public"):
+        return [f"--schema can't be {schema}: name a schema of the star's own"]
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,7 @@ class Schemas:
 
 def schemas(star: str) -> Schemas:
     """Return the names of a star's schemas."""
+    check_schema(star)
     return Schemas(star, *(_beside(star, word) for word in ("build", "staging", "ledger")))
 
 
@@ -101,7 +114,9 @@ def input_folders(
         return songs, logs
     if not data.is_dir():
         what = "is not a folder" if data.exists() else "does not exist"
-        raise UsageError(f"the folder {data} {what}", hint="name the folder that holds song_data/ and log_data/")
+        raise UsageError(
+            f"the folder {data} {what}", hint="name the folder that holds song_data/ and log_data/"
+        )
     below = {name: data / name for name in ("song_data", "log_data")}
     missing = [
         f"{name}/" for name, named in (("song_data", songs), ("log_data", logs))
@@ -110,6 +125,6 @@ def input_folders(
     if missing:
         raise UsageError(
             f"the folder {data} holds no {' and no '.join(missing)}",
-            hint="DATA must hold song_data/ and log_data/; name them apart by --songs DIR and --logs DIR",
+            hint="DATA must hold song_data/ and log_data/; --songs and --logs name them apart",
         )
     return songs or below["song_data"], logs or below["log_data"]

@@ -1,5 +1,6 @@
 """Typed frames to unlogged staging tables, by COPY BINARY; and the batch that stages itself."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -50,9 +51,14 @@ class Target:
 
 @dataclass(slots=True)
 class Staged:
-    """What became of a batch: all that comes back from a worker."""
+    """What became of a batch: all that comes back from a worker.
+
+    `began` and `ended` are seconds of the system's monotonic clock.
+    """
 
     kind: Kind
+    began: float = field(default_factory=time.monotonic)
+    ended: float = 0.0
     files: int = 0
     bytes: int = 0
     records: int = 0
@@ -82,12 +88,9 @@ def see_staging(connection: Connection, target: Target, lanes: range | None = No
     Temporary views, so that any merge statement runs in psql as it stands.
     """
     for name in TABLES:
-        tables = (
-            sql.Identifier(target.schema, target.table(name, lane))
-            for lane in lanes or range(target.lanes)
-        )
-        if name == "staged_credits":
-            tables = iter([sql.Identifier(target.schema, target.table(name, 0))])
+        # Credits are noted in one place, whoever staged the songs: a view of one table takes rows.
+        seen = range(1) if name == "staged_credits" else lanes or range(target.lanes)
+        tables = (sql.Identifier(target.schema, target.table(name, lane)) for lane in seen)
         parts = sql.SQL(" UNION ALL ").join(sql.SQL("SELECT * FROM {}").format(t) for t in tables)
         connection.execute(
             sql.SQL("CREATE TEMPORARY VIEW {} AS {}").format(sql.Identifier(name), parts)
@@ -127,7 +130,9 @@ def stage_batch(batch: Batch, target: Target) -> Staged:
         connection.execute("SET LOCAL synchronous_commit = off")
         for part in extract(batch, counts):
             frames = (
-                stage_songs(part.frame, names) if batch.kind == "songs" else stage_events(part.frame)
+                stage_songs(part.frame, names)
+                if batch.kind == "songs"
+                else stage_events(part.frame)
             )
             if part.rejects:
                 frames["staged_rejects"] = _reject_frame(part.rejects, names)
@@ -142,6 +147,7 @@ def stage_batch(batch: Batch, target: Target) -> Staged:
     staged.files = len(files) if batch.start == 0 else 0
     for what in ("bytes", "records", "accepted", "filtered", "rejected"):
         setattr(staged, what, sum(getattr(count, what) for count in counts))
+    staged.ended = time.monotonic()
     return staged
 
 
@@ -177,12 +183,13 @@ def encode(frame: pl.DataFrame) -> Iterator[memoryview]:
     # One chunk a column: columns that are cut differently make the conversion crawl.
     table = Table(frame.rechunk())
     encoder = ArrowToPostgresBinaryEncoder(table.schema)
-    parts = [encoder.write_header()]
+    parts: list[bytes] = [encoder.write_header()]
     parts.extend(encoder.write_batch(part) for part in table.to_batches())
     parts.append(encoder.finish())
-    for part in map(memoryview, parts):
-        for start in range(0, len(part), _BLOCK_BYTES):
-            yield part[start : start + _BLOCK_BYTES]
+    for part in parts:
+        view = memoryview(part)
+        for start in range(0, len(view), _BLOCK_BYTES):
+            yield view[start : start + _BLOCK_BYTES]
 
 
 def _balance(counts: list[FileCounts]) -> None:

@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import LiteralString
 
 _PACKAGE = Path(__file__).parent
 
@@ -23,9 +23,7 @@ def read(name: str) -> LiteralString:
     Raises:
         FileNotFoundError: no such statement.
     """
-    text = (folder() / f"{name}.sql").read_text(encoding="utf-8")
-    # The files are part of the package, so they are as literal as a string in its source.
-    return cast("LiteralString", text)
+    return (folder() / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def names(group: str) -> list[str]:

@@ -213,7 +213,10 @@ def _songs_are_clean(songs: pl.DataFrame) -> bool:
     return _all(
         songs,
         *(pl.col(name).is_not_null() for name in required),
-        *(pl.col(key).str.len_bytes().is_between(1, MAX_KEY_BYTES) for key in ("song_id", "artist_id")),
+        *(
+            pl.col(key).str.len_bytes().is_between(1, MAX_KEY_BYTES)
+            for key in ("song_id", "artist_id")
+        ),
         pl.col("year").is_between(1, MAX_YEAR).fill_null(value=True),
         *_no_nul(SONGS),
     )
@@ -245,7 +248,7 @@ def _all(frame: pl.DataFrame, *conditions: pl.Expr) -> bool:
 
 
 def _no_nul(schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
-    """No text holds U+0000, which PostgreSQL can't store and which Polars makes of lone surrogates."""
+    """No text holds U+0000: PostgreSQL can't store it, and Polars makes lone surrogates into it."""
     texts = (name for name, dtype in schema.items() if dtype == pl.String)
     return [~pl.col(name).str.contains("\0", literal=True).fill_null(value=False) for name in texts]
 
@@ -288,9 +291,7 @@ def _key(record: Record, key: str) -> str:
     return value
 
 
-def _integer(
-    record: Record, key: str, *, required: bool = False, from_text: bool = False
-) -> int:
+def _integer(record: Record, key: str, *, required: bool = False, from_text: bool = False) -> int:
     """Return an integral number in any spelling; 0 where it is optional and missing."""
     value = record.get(key)
     if value is None or (from_text and value == ""):

@@ -1,0 +1,44 @@
+"""Draw the star as a diagram, and print its DDL."""
+
+from sparkify_bulk import statements
+from sparkify_bulk.tables import STAR, Table
+
+_GROUPS = ("keys", "references", "indexes")
+
+
+def ddl(schema: str) -> str:
+    """Return the statements that make an empty star, as one script for psql."""
+    known = statements.names("constraints")
+    constraints = (f"constraints/{group}_{table.name}" for group in _GROUPS for table in STAR)
+    names = [f"schema/{table.name}" for table in STAR]
+    names += [name for name in constraints if name in known]
+    head = f"CREATE SCHEMA IF NOT EXISTS {schema};\nSET search_path = {schema};\n"
+    return "\n".join([head, *(statements.read(name) for name in names)])
+
+
+def mermaid() -> str:
+    """Return the star as a Mermaid entity-relationship diagram, without bookkeeping columns."""
+    lines = ["erDiagram"]
+    for table in STAR:
+        lines += [
+            f'    {target} ||--o{{ {table.name} : "{column}"' for column, target in table.references
+        ]
+    for table in STAR:
+        lines.append(f"    {table.name} {{")
+        lines += [f"        {line}" for line in _columns(table)]
+        lines.append("    }")
+    return "\n".join(lines) + "\n"
+
+
+def _columns(table: Table) -> list[str]:
+    references = dict(table.references)
+    lines = []
+    for column in table.columns:
+        kind = column.type.replace("timestamp with time zone", "timestamptz").replace(" ", "_")
+        keys = [
+            *(["PK"] if column.name == table.primary_key else []),
+            *(["FK"] if column.name in references else []),
+        ]
+        mark = f" {','.join(keys)}" if keys else ""
+        lines.append(f'{kind} {column.name}{mark} "{column.comment}"')
+    return lines

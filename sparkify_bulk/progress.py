@@ -1,0 +1,122 @@
+"""Show how a run goes on: bars on a terminal, quiet log lines elsewhere."""
+
+import logging
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from sparkify_bulk.report import Phase, megabytes
+
+logger = logging.getLogger("sparkify_bulk")
+
+
+class LogWatch:
+    """Write a log line a phase."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End."""
+
+    def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
+        """Write what begins, where somebody wants to know."""
+        logger.debug("%s: begins, %d files, %s", phase, files, megabytes(bytes_))
+
+    def advance(self, *, files: int, bytes_: int, records: int) -> None:
+        """Write how far a phase got, where somebody wants to know."""
+        logger.debug("%d files, %s, %d records", files, megabytes(bytes_), records)
+
+    def end(self, phase: Phase) -> None:
+        """Write how long the phase took."""
+        handled = f", {phase.records:,} records, {megabytes(phase.bytes)}" if phase.records else ""
+        logger.info("%s: %.2f s%s", phase.name, phase.seconds, handled)
+
+
+class _Handled(ProgressColumn):
+    """Files, bytes and records a second of a phase that reads files."""
+
+    def render(self, task: Task) -> Text:
+        files, total = task.fields["files"], task.fields["all_files"]
+        if not total:
+            return Text("")
+        rate = task.fields["records"] / max(task.elapsed or 0.0, 0.001)
+        done = megabytes(int(task.completed))
+        return Text(f"{files:,}/{total:,} files  {done}  {rate:,.0f} rec/s", style="dim")
+
+
+class TerminalWatch:
+    """Draw a bar a phase on standard error."""
+
+    def __init__(self, console: Console) -> None:
+        """Draw on this console."""
+        self._progress = Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description:<17}"),
+            BarColumn(bar_width=12),
+            _Handled(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=console,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End drawing; what was drawn stays."""
+        if self._task is not None and error is not None:
+            self._progress.stop_task(self._task)
+        self._progress.stop()
+
+    def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
+        """Draw the bar of a phase."""
+        self._task = self._progress.add_task(
+            phase, total=bytes_ or None, files=0, all_files=files, records=0
+        )
+
+    def advance(self, *, files: int, bytes_: int, records: int) -> None:
+        """Move the bar on."""
+        if self._task is None:
+            return
+        fields = self._progress.tasks[self._task].fields
+        self._progress.update(
+            self._task,
+            advance=bytes_,
+            files=fields["files"] + files,
+            records=fields["records"] + records,
+        )
+
+    def end(self, phase: Phase) -> None:  # noqa: ARG002 - the bar knows its phase
+        """Complete the bar."""
+        if self._task is None:
+            return
+        task = self._progress.tasks[self._task]
+        total = task.total or 1
+        self._progress.update(self._task, total=total, completed=total)
+        self._task = None

@@ -1,0 +1,99 @@
+"""Tables for people: the end of a run, its rejects, past runs, and answers of the star."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sparkify_bulk.report import InputReport, Phase, Report, megabytes
+
+
+def summary(report: Report) -> RenderableType:
+    """Return what a run did, as tables."""
+    verdict = {
+        "succeeded": ("done", "bold green"),
+        "succeeded_with_rejects": (f"done, {report.rejects.count:,} rejected", "bold yellow"),
+        "failed": ("failed", "bold red"),
+    }[report.status]
+    head = Text.assemble(
+        (verdict[0], verdict[1]),
+        f": {report.command} as run {report.run_id} in {report.seconds:.1f} s, "
+        f"peak memory {megabytes(report.peak_rss_bytes)}\n{report.target}",
+    )
+    parts: list[RenderableType] = [head, _inputs(report), _tables(report), _phases(report.phases)]
+    if report.rejects.count:
+        reasons = ", ".join(
+            f"{number:,} {reason}" for reason, number in report.rejects.by_reason.items()
+        )
+        parts.append(Text(f"rejected: {reasons}; see sparkify-bulk rejects", style="yellow"))
+    return Group(*parts)
+
+
+def listing(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """Return rows as a table; numbers stand right, and a missing value is left blank."""
+    cells = [list(row) for row in rows]
+    table = Table(box=box.SIMPLE_HEAD)
+    for index, name in enumerate(columns):
+        values = [row[index] for row in cells if row[index] is not None]
+        numeric = bool(values) and all(_is_number(value) for value in values)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that doesn't cut lines where its output is piped."""
+    out = Console(stderr=stderr, highlight=False)
+    return out if out.is_terminal else Console(stderr=stderr, highlight=False, width=120)
+
+
+def _inputs(report: Report) -> Table:
+    columns = ("files", "records", "accepted", "filtered", "rejected", "inserted", "duplicates")
+    kinds: tuple[tuple[str, InputReport], ...] = (
+        ("songs", report.input.songs),
+        ("events", report.input.events),
+    )
+    rows = [[name, *(getattr(books, column) for column in columns)] for name, books in kinds]
+    return listing(("input", *columns), rows)
+
+
+def _tables(report: Report) -> Table:
+    rows = [
+        (name, table.inserted, table.updated, table.rows) for name, table in report.tables.items()
+    ]
+    return listing(("table", "inserted", "updated", "rows"), rows)
+
+
+def _phases(phases: list[Phase]) -> Table:
+    rows = [(phase.name, f"{phase.seconds:.2f} s", _rate(phase)) for phase in phases]
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("phase")
+    table.add_column("time", justify="right")
+    table.add_column("rate", justify="right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _rate(phase: Phase) -> str:
+    if not phase.records:
+        return ""
+    seconds = max(phase.seconds, 0.001)
+    return f"{phase.records / seconds:,.0f} records/s, {megabytes(int(phase.bytes / seconds))}/s"
+
+
+def _is_number(value: object) -> bool:
+    return not isinstance(value, str | bool) and hasattr(value, "__int__")
+
+
+def _cell(value: object) -> Text:
+    if value is None:
+        return Text("")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Text(f"{value:,}")
+    # Text from files may hold anything: control characters would reach the terminal.
+    return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value)))
