@@ -1,9 +1,9 @@
 """Bytes of one batch to typed frames, plus rejects: the fast path and the salvage path.
 
 Fast: the bytes of many files, joined by newlines, go through Polars at once with an explicit
-schema. Any doubt (a record Polars refuses, a value that isn't clean) sends the same bytes to the salvage
-path, which decodes record by record, keeps the good ones and names each bad one. Both paths accept
-the same records and read the same values: where a key stands twice, the first counts.
+schema. Any doubt (a record Polars refuses, a value that isn't clean) sends the same bytes to the
+salvage path, which decodes record by record, keeps the good ones and names each bad one. Both paths
+accept the same records and read the same values: where a key stands twice, the first counts.
 """
 
 import gzip

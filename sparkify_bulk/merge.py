@@ -38,7 +38,8 @@ def star_exists(connection: Connection, star: str) -> bool:
         SparkifyBulkError: it holds some of the tables only, or tables of other columns.
     """
     parameters = {"star": star, "tables": list(NAMES)}
-    found = dict(connection.execute(statements.read("checks/columns"), parameters).fetchall())
+    rows = connection.execute(statements.read("checks/columns"), parameters).fetchall()
+    found: dict[str, list[str]] = dict(rows)
     if not found:
         return False
     wrong = [

@@ -120,7 +120,6 @@ def reload(settings: Settings, watch: Watch | None = None) -> Report:
             _fill_star(run, target, pool)
         _finish_star(run)
         with _phase(run, "switch"):
-            merge.switch(run.publisher, run.schemas.star, run.schemas.build)
             _publish(run, target)
         _clear(run)
     return run.report
@@ -518,7 +517,7 @@ def _enter_rows(run: Run, rows: dict[str, int]) -> None:
 
 
 def _publish(run: Run, target: Target) -> None:
-    """Move files and rejects to the ledger, complete the run's record, and commit all at once."""
+    """Commit at once: files, rejects and report in the ledger, and the new star or merged rows."""
     report = run.report
     for books, table in ((report.input.songs, "songs"), (report.input.events, "songplays")):
         books.inserted = report.tables[table].inserted
@@ -534,6 +533,9 @@ def _publish(run: Run, target: Target) -> None:
         raise BooksError(f"{report.rejects.count} records were rejected, {kept} are on record")
     unsee_staging(run.publisher)
     ledger.complete_run(run.publisher, run.run_id, report, exit_code=report.exit_code)
+    if report.command == "reload":
+        # Last, since readers wait from here to the commit.
+        merge.switch(run.publisher, run.schemas.star, run.schemas.build)
     run.publisher.commit()
 
 

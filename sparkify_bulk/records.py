@@ -93,8 +93,9 @@ def decode_records(data: bytes) -> Iterator[Found]:
 def end_of_whole_records(data: bytes) -> int:
     """Return how many of the bytes make up whole records, where more bytes will follow."""
     end = 0
+    last = len(data.rstrip(b" \t\r\n"))
     for found in decode_records(data):
-        if isinstance(found.value, Rejection) and found.stop == len(data):
+        if isinstance(found.value, Rejection) and found.stop >= last:
             break
         end = found.stop
     return end
