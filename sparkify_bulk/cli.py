@@ -396,9 +396,7 @@ def psql(dsn: str | None, schema: str, arguments: tuple[str, ...]) -> None:
     program = shutil.which("psql") or str(embedded.psql_path())
     options = os.environ.get("PGOPTIONS", "")
     os.environ["PGOPTIONS"] = f"{options} -c search_path={schema}".strip()
-    # By PGDATABASE rather than as an argument: the process list shows arguments to everybody.
-    if address:
-        os.environ["PGDATABASE"] = address
+    os.environ.update(pipeline.libpq_environment(address))
     os.execv(program, ["psql", *arguments])  # noqa: S606 - no shell is wanted
 
 

@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Conninfo, ConninfoOption
 
 from sparkify_bulk.errors import DatabaseError
 
@@ -58,16 +59,29 @@ def connect(dsn: str, *, create_database: bool = False) -> Connection:
         return _open(conninfo)
 
 
-def _conninfo(dsn: str) -> str:
-    """Complete a connection string; what it says itself comes first."""
+def parse_conninfo(dsn: str) -> list[ConninfoOption]:
+    """Take a connection string apart.
+
+    Raises:
+        DatabaseError: it can't be read; the string isn't quoted.
+    """
     try:
-        given = conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
+        return Conninfo.parse(dsn.encode())
+    except psycopg.OperationalError:
         # The original message quotes the string, and with it perhaps the password.
         raise DatabaseError(
             "the connection string can't be read",
             hint="write it as postgresql://user@host:port/database or as host=… dbname=… user=…",
         ) from None
+
+
+def _conninfo(dsn: str) -> str:
+    """Complete a connection string; what it says itself comes first."""
+    given = {
+        option.keyword.decode(): option.val.decode()
+        for option in parse_conninfo(dsn)
+        if option.val is not None
+    }
     # Bytes on the wire are UTF-8 whatever the environment says: frames hold nothing else.
     return make_conninfo("", **(_DEFAULTS | given | {"client_encoding": "UTF8"}))
 
@@ -148,7 +162,7 @@ def _row(connection: Connection, query: LiteralString) -> tuple[Any, ...]:
 
 def _first_line(error: psycopg.Error) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].removeprefix("connection is bad: ") if lines else type(error).__name__
 
 
 def _hint(error: psycopg.OperationalError) -> str:

@@ -274,7 +274,7 @@ def _programs(home: Path, major: int, account: pwd.struct_passwd | None) -> Path
 
 
 def _run(
-    command: Sequence[str | Path], account: pwd.struct_passwd | None
+    command: Sequence[str | Path], account: pwd.struct_passwd | None, folder: Path = Path("/")
 ) -> subprocess.CompletedProcess[str]:
     """Run one of PostgreSQL's programs as the server's account; it may not exist or not be run."""
     identity: dict[str, object] = {}
@@ -289,7 +289,7 @@ def _run(
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                cwd="/",
+                cwd=folder,
                 env=_environment(),
                 # Ctrl-C ends the run, not the server.
                 start_new_session=True,
@@ -374,12 +374,15 @@ def _start(programs: Path, home: Path, data: Path, account: pwd.struct_passwd | 
     folder = _socket_dir(home, data)
     if folder != data:
         _make_socket_dir(folder, account)
-    # Appended to the file rather than handed over as options, which pg_ctl passes through a shell.
+    # In the file rather than among the options, which pg_ctl passes through a shell.
     with (data / "sparkify-bulk.conf").open("a") as file:
         file.write("unix_socket_directories = '{}'\n".format(str(folder).replace("'", "''")))
     log = _log(data)
-    wait = ["-w", "-t", str(_START_SECONDS)]
-    done = _run([programs / "bin/pg_ctl", "start", *wait, "-l", log, "-D", data], account)
+    # Names relative to the folder: pg_ctl puts them in a shell command, and not all survive that.
+    command: list[str | Path] = [programs / "bin/pg_ctl", "start", "-w"]
+    done = _run(
+        [*command, "-t", str(_START_SECONDS), "-l", log.name, "-D", "."], account, folder=data
+    )
     if done.returncode:
         said = log.read_text(errors="replace") if log.exists() else done.stderr
         raise EmbeddedServerError(
@@ -400,14 +403,12 @@ def _make_database(server: Server) -> None:
 
 def _is_postgres(pid: int, data: Path) -> bool:
     """Tell whether a process lives and is the server: numbers are given out again."""
-    command = Path(f"/proc/{pid}/cmdline")
     if not Path("/proc/self").exists():
         return _lives(pid)
-    try:
-        arguments = command.read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return os.fsencode(data) in arguments
+    # The server works in its data folder.
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cwd").samefile(data)
+    return False
 
 
 def _lives(pid: int) -> bool:

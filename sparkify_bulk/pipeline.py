@@ -23,6 +23,7 @@ from sparkify_bulk.connection import (
     connect,
     describe,
     libpq_is_configured,
+    parse_conninfo,
 )
 from sparkify_bulk.errors import (
     BooksError,
@@ -190,6 +191,18 @@ def open_connection(dsn: str | None) -> Iterator[Connection]:
     address, _ = find_server(dsn)
     with _refusals(), connect(address) as connection:
         yield connection
+
+
+def libpq_environment(dsn: str) -> dict[str, str]:
+    """Return libpq's environment variables for a connection string.
+
+    For programs started with it: the process list would show an argument to everybody.
+    """
+    return {
+        option.envvar.decode(): option.val.decode()
+        for option in parse_conninfo(dsn)
+        if option.envvar and option.val
+    }
 
 
 def find_server(dsn: str | None) -> tuple[str, str]:

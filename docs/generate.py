@@ -1,0 +1,96 @@
+"""Write the generated parts of the documentation anew, or check that they are up to date.
+
+A part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from sparkify_bulk import cli, diagram, statements
+from sparkify_bulk.tables import STAR
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PART = re.compile(r"(<!-- begin (?P<name>[\w -]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
+
+
+def commands() -> str:
+    """Return the help of every command."""
+    parts = []
+    for path, command in _walk(cli.cli, "sparkify-bulk"):
+        context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+        parts.append(f"## `{path}`\n\n```text\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
+def _walk(command: click.Command, path: str) -> list[tuple[str, click.Command]]:
+    found = [(path, command)]
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            found += _walk(child, f"{path} {name}")
+    return found
+
+
+def mermaid() -> str:
+    """Return the diagram of the star."""
+    return f"```mermaid\n{diagram.mermaid()}```\n"
+
+
+def tables() -> str:
+    """Return the columns of every table of the star."""
+    parts = []
+    for table in STAR:
+        lines = [
+            f"### `{table.name}`: {table.comment}",
+            "",
+            "| column | type | holds |",
+            "|---|---|---|",
+        ]
+        lines += [
+            f"| `{c.name}` | {c.type} | {c.comment}{'; may be NULL' if c.nullable else ''} |"
+            for c in table.all_columns
+        ]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def questions() -> str:
+    """Return the questions that the star answers."""
+    lines = ["| question | asks |", "|---|---|"]
+    for name in statements.names("analysis"):
+        title = statements.read(name).splitlines()[0].removeprefix("-- ")
+        lines.append(f"| `{name.removeprefix('analysis/')}` | {title} |")
+    return "\n".join(lines) + "\n"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "mermaid": mermaid,
+    "questions": questions,
+    "tables": tables,
+}
+
+
+def renew(text: str) -> str:
+    """Return a page with its generated parts written anew."""
+    return PART.sub(lambda m: f"{m[1]}{PARTS[m['name']]()}{m[3]}", text)
+
+
+def main() -> int:
+    """Write all pages, or with `--check` only say which are out of date."""
+    check = "--check" in sys.argv[1:]
+    stale = [page for page in PAGES if renew(page.read_text()) != page.read_text()]
+    for page in stale:
+        if check:
+            print(f"{page.relative_to(ROOT)} is out of date: run make docs")
+        else:
+            page.write_text(renew(page.read_text()))
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
