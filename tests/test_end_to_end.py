@@ -74,9 +74,7 @@ def test_loads_over_a_reload_change_nothing(database: str, sample: Path, jobs: i
     for _ in range(2):
         report = sparkify_bulk.load(sample, dsn=database, jobs=jobs)
         assert_known_answers(report, database)
-        assert all(
-            (table.inserted, table.updated) == (0, 0) for table in report.tables.values()
-        )
+        assert all((table.inserted, table.updated) == (0, 0) for table in report.tables.values())
         assert read_star(database, surrogate=True) == before
 
 
@@ -93,9 +91,7 @@ def test_a_load_into_an_empty_database_gives_the_known_answers(
     assert read_star(database) == loaded
 
 
-def test_a_load_day_by_day_gives_the_known_answers(
-    database: str, sample: Path, tree: Tree
-) -> None:
+def test_a_load_day_by_day_gives_the_known_answers(database: str, sample: Path, tree: Tree) -> None:
     """Loading the real sample day by day, latest first, ends in the star of one reload."""
     days = sorted((sample / "log_data").rglob("*.json"), reverse=True)
     inserted = 0
@@ -132,7 +128,9 @@ def test_the_committed_data_equals_the_slow_loaders_star(
 # Few values, so that keys meet; and among them what careless loaders break.
 SONG_IDS = st.sampled_from(["SO1", "SO2", "SO3", "so1", "SÖ4"])
 ARTIST_IDS = st.sampled_from(["AR1", "AR2", "ar1"])
-TITLES = st.sampled_from(["Alpha", "Beta", "beta", "12", "true", "[x]", "{", "a\tb", "Zoë", "𝄞", ""])
+TITLES = st.sampled_from(
+    ["Alpha", "Beta", "beta", "12", "true", "[x]", "{", "a\tb", "Zoë", "𝄞", ""]
+)
 NAMES = st.sampled_from(["Ann", "ann", "Ben & Co", "É", "\\N", "\\.", "", "\u2028", '"', "-1"])
 DURATIONS = st.sampled_from([100.5, 200.25, 100, 0.1, -1.5])
 LEVELS = st.sampled_from(["free", "paid"])
@@ -183,7 +181,24 @@ other_pages = st.fixed_dictionaries(
 )
 # A value that can't be, put over a good record's.
 WRONG = st.sampled_from(
-    [None, "", True, [], {}, "x", "12", -1, 0, 1e300, 2**63, 10_000, 1.5, "\ud800", "a\0b", "k" * 257]
+    [
+        None,
+        "",
+        True,
+        [],
+        {},
+        "x",
+        "12",
+        -1,
+        0,
+        1e300,
+        2**63,
+        10_000,
+        1.5,
+        "\ud800",
+        "a\0b",
+        "k" * 257,
+    ]
 )
 
 
@@ -221,10 +236,14 @@ def laid_out(layout: str, records: list[Any]) -> bytes:
         return json.dumps(records).encode()
     if layout == "pretty":
         return json.dumps(records, indent=2).encode()
-    texts = [json.dumps(record, ensure_ascii=number % 2 == 0) for number, record in enumerate(records)]
+    texts = [
+        json.dumps(record, ensure_ascii=number % 2 == 0) for number, record in enumerate(records)
+    ]
     # Half of a surrogate pair has no UTF-8: it can only stand escaped.
     encoded = [
-        text.encode() if text.isascii() or not _has_lone_surrogate(text) else json.dumps(record).encode()
+        text.encode()
+        if text.isascii() or not _has_lone_surrogate(text)
+        else json.dumps(record).encode()
         for text, record in zip(texts, records, strict=True)
     ]
     separator = {"crlf": b"\r\n", "blank": b"\n \t\n"}.get(layout, b"\n")

@@ -103,9 +103,7 @@ def read_star(dsn: str, schema: str = "sparkify", *, surrogate: bool = False) ->
         connection.execute("SET datestyle = 'ISO'")
         for table in tables.STAR:
             columns = [
-                column.name
-                for column in table.columns
-                if surrogate or column.name != "songplay_id"
+                column.name for column in table.columns if surrogate or column.name != "songplay_id"
             ]
             query = sql.SQL("SELECT {} FROM {}").format(
                 sql.SQL(", ").join(map(sql.Identifier, columns)),
