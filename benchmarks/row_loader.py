@@ -7,14 +7,16 @@ nothing with the package, so that where the two agree, it is because both follow
 
 - A record that lacks what its rows need, or has a value of the wrong kind, is skipped and counted.
 - A play met twice is one row. Should two plays agree in the natural key only, the one with the
-  smallest values counts, everywhere.
+  smallest values counts, compared as bytes.
 - Of several records of one song the one from the greatest path counts, whole; of several records
   of one artist likewise. Paths are relative to `song_data` and compared as bytes.
-- A user is as the user's latest play shows.
+- A user is as the user's latest play shows; should several be the latest, as the one with the
+  smallest values shows.
 - A play belongs to the song whose title, credited artist and duration it shows; of several, to the
   one with the smallest `song_id`.
 
-It reads plain `*.json` files, each one object, one array of objects, or one object a line.
+It reads plain `*.json` files, each one object, one array of objects, or one object a line. A key
+that stands twice in a record counts where it stands first.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ import json
 import math
 import os
 import re
+import struct
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -39,7 +43,12 @@ if TYPE_CHECKING:
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 SMALLEST_BIGINT, LARGEST_BIGINT = -(2**63), 2**63 - 1
-SMALLEST_INTEGER, LARGEST_INTEGER = -(2**31), 2**31 - 1
+LATEST_MILLISECOND = 4_102_444_800_000
+"""The first of January 2100."""
+LARGEST_YEAR = 9999
+LONGEST_KEY = 256
+"""Bytes: what goes into an index has to be short."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 DDL: tuple[LiteralString, ...] = (
     "DROP SCHEMA IF EXISTS {schema} CASCADE",
@@ -144,6 +153,10 @@ class Song(NamedTuple):
     longitude: float | None
 
 
+Moment: TypeAlias = tuple[dt.datetime, int, int]
+"""When in a user's life a play was: start_time, session_id, item_in_session."""
+
+
 class Key(NamedTuple):
     """The natural key of a play."""
 
@@ -162,6 +175,12 @@ class Play(NamedTuple):
     song_title: str | None
     artist_name: str | None
     duration: float | None
+
+
+class User(NamedTuple):
+    """What a play tells of its user, in the order that two plays at one moment are compared by."""
+
+    level: str
     first_name: str | None
     last_name: str | None
     gender: str | None
@@ -176,18 +195,12 @@ def load(conn: psycopg.Connection[Any], data: Path, schema: str) -> None:
         schema: The schema to drop, create and fill.
     """
     songs, artists = _read_songs(data / "song_data")
-    plays = _read_plays(data / "log_data")
+    plays, users = _read_plays(data / "log_data")
 
     song_by_looks: dict[tuple[str, str, float], str] = {}
     for song in songs.values():
         looks = (song.title, song.artist_name, song.duration)
         song_by_looks[looks] = min(song.song_id, song_by_looks.get(looks, song.song_id))
-
-    latest: dict[int, Key] = {}
-    for key in plays:
-        known = latest.get(key.user_id)
-        if known is None or _moment(key) > _moment(known):
-            latest[key.user_id] = key
 
     with conn.cursor() as cursor:
         for statement in DDL:
@@ -213,10 +226,9 @@ def load(conn: psycopg.Connection[Any], data: Path, schema: str) -> None:
             )
 
         insert = _in_schema(INSERT_USER, schema)
-        for user_id, key in latest.items():
-            play = plays[key]
+        for user_id, user in users.items():
             cursor.execute(
-                insert, (user_id, play.first_name, play.last_name, play.gender, play.level)
+                insert, (user_id, user.first_name, user.last_name, user.gender, user.level)
             )
 
         insert = _in_schema(INSERT_TIME, schema)
@@ -261,7 +273,7 @@ def _in_schema(statement: LiteralString, schema: str) -> sql.Composed:
     return sql.SQL(statement).format(schema=sql.Identifier(schema.replace("%", "%%")))
 
 
-def _moment(key: Key) -> tuple[dt.datetime, int, int]:
+def _moment(key: Key) -> Moment:
     """Say when in the user's life a play was."""
     return key.start_time, key.session_id, key.item_in_session
 
@@ -297,9 +309,10 @@ def _read_songs(folder: Path) -> tuple[dict[str, Song], dict[str, Song]]:
     return songs, artists
 
 
-def _read_plays(folder: Path) -> dict[Key, Play]:
-    """Return the distinct plays."""
+def _read_plays(folder: Path) -> tuple[dict[Key, Play], dict[int, User]]:
+    """Return the distinct plays, and each user as of the latest."""
     plays: dict[Key, Play] = {}
+    users: dict[int, tuple[Moment, User]] = {}
     other_pages = skipped = repeated = 0
     for path in _files(folder):
         for record in _records(path):
@@ -307,30 +320,42 @@ def _read_plays(folder: Path) -> dict[Key, Play]:
                 if not _is_play(record):
                     other_pages += 1
                     continue
-                key, play = _key(record), _play(record)
+                key, play, user = _key(record), _play(record), _user(record)
             except RejectedError:
                 skipped += 1
                 continue
             repeated += key in plays
             plays[key] = min(play, plays.get(key, play), key=_rank)
+            moment = _moment(key)
+            known_moment, known = users.get(key.user_id, (moment, user))
+            if moment == known_moment:
+                users[key.user_id] = moment, min(user, known, key=_rank)
+            elif moment > known_moment:
+                users[key.user_id] = moment, user
     print(
         f"plays: {len(plays)}, plays repeated: {repeated},"
         f" events of other pages: {other_pages}, records skipped: {skipped}"
     )
-    return plays
+    return plays, {user_id: user for user_id, (_, user) in users.items()}
 
 
-def _rank(play: Play) -> tuple[tuple[bool, str | float], ...]:
-    """Order plays of one key: by code point, which is the order of UTF-8 bytes, and None last."""
-    return tuple((value is None, 0.0 if value is None else value) for value in play)
+def _rank(values: Play | User) -> tuple[tuple[bool, bytes], ...]:
+    """Order by bytes: of UTF-8, of a double's bits; None comes last."""
+    return tuple((value is None, _as_bytes(value)) for value in values)
+
+
+def _as_bytes(value: str | float | None) -> bytes:
+    if isinstance(value, float):
+        return struct.pack(">d", value)
+    return (value or "").encode()
 
 
 def _song(record: dict[str, Any]) -> Song:
-    year = _optional_integer(record, "year", SMALLEST_INTEGER, LARGEST_INTEGER)
+    year = None if record.get("year") is None else _integer(record, "year", 0, LARGEST_YEAR)
     return Song(
-        song_id=_filled_text(record, "song_id"),
+        song_id=_short_text(record, "song_id"),
         title=_text(record, "title"),
-        artist_id=_filled_text(record, "artist_id"),
+        artist_id=_short_text(record, "artist_id"),
         year=year or None,
         duration=_number(record, "duration"),
         artist_name=_text(record, "artist_name"),
@@ -347,7 +372,7 @@ def _is_play(record: dict[str, Any]) -> bool:
 def _key(record: dict[str, Any]) -> Key:
     return Key(
         start_time=_time(record, "ts"),
-        user_id=_integer(record, "userId"),
+        user_id=_user_id(record),
         session_id=_integer(record, "sessionId"),
         item_in_session=_integer(record, "itemInSession"),
     )
@@ -361,6 +386,12 @@ def _play(record: dict[str, Any]) -> Play:
         song_title=_optional_text(record, "song"),
         artist_name=_optional_text(record, "artist"),
         duration=_optional_number(record, "length"),
+    )
+
+
+def _user(record: dict[str, Any]) -> User:
+    return User(
+        level=_filled_text(record, "level"),
         first_name=_optional_text(record, "firstName"),
         last_name=_optional_text(record, "lastName"),
         gender=_optional_text(record, "gender"),
@@ -385,6 +416,13 @@ def _filled_text(record: dict[str, Any], name: str) -> str:
     return value
 
 
+def _short_text(record: dict[str, Any], name: str) -> str:
+    value = _filled_text(record, name)
+    if len(value.encode()) > LONGEST_KEY:
+        raise RejectedError(f"{name} is too long")
+    return value
+
+
 def _optional_text(record: dict[str, Any], name: str) -> str | None:
     return None if record.get(name) is None else _text(record, name)
 
@@ -395,19 +433,26 @@ def _integer(
     smallest: int = SMALLEST_BIGINT,
     largest: int = LARGEST_BIGINT,
 ) -> int:
-    """Return a whole number, whether it was written 39, 39.0 or "39"."""
-    value = record.get(name)
-    if isinstance(value, str) and re.fullmatch("-?[0-9]{1,19}", value):
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
+    """Return a whole number, whether it was written 39 or 39.0."""
+    return _whole(record.get(name), name, smallest, largest)
+
+
+def _user_id(record: dict[str, Any]) -> int:
+    """Return the one number that may also stand in quotes: 39, 39.0, "39" or "39.0"."""
+    value = record.get("userId")
+    if isinstance(value, str) and re.fullmatch(
+        r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?", value
+    ):
+        value = Decimal(value)
+    return _whole(value, "userId", SMALLEST_BIGINT, LARGEST_BIGINT)
+
+
+def _whole(value: object, name: str, smallest: int, largest: int) -> int:
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not smallest <= value <= largest:
         raise RejectedError(f"{name} is no whole number that fits")
     return value
-
-
-def _optional_integer(record: dict[str, Any], name: str, smallest: int, largest: int) -> int | None:
-    return None if record.get(name) is None else _integer(record, name, smallest, largest)
 
 
 def _number(record: dict[str, Any], name: str) -> float:
@@ -430,10 +475,7 @@ def _optional_number(record: dict[str, Any], name: str) -> float | None:
 
 def _time(record: dict[str, Any], name: str) -> dt.datetime:
     """Return the time that is so many milliseconds after 1970."""
-    try:
-        return EPOCH + dt.timedelta(milliseconds=_integer(record, name))
-    except OverflowError as error:
-        raise RejectedError(f"{name} is beyond the calendar") from error
+    return EPOCH + dt.timedelta(milliseconds=_integer(record, name, 0, LATEST_MILLISECOND))
 
 
 # Files
@@ -454,7 +496,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the records of a file; what is no JSON object comes as an empty record."""
-    content = path.read_bytes()
+    content = path.read_bytes().removeprefix(BYTE_ORDER_MARK)
     whole = _parse(content)
     if isinstance(whole, list):
         values: Iterable[Any] = whole
@@ -469,9 +511,15 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
 def _parse(content: bytes) -> Any:  # noqa: ANN401 - JSON may hold anything
     """Return what the JSON says, or None if it is none."""
     try:
-        return json.loads(content.decode(), parse_constant=_refuse)
+        return json.loads(
+            content.decode(), object_pairs_hook=_first_of_each, parse_constant=_refuse
+        )
     except (ValueError, RecursionError):
         return None
+
+
+def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(reversed(pairs))
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 import polars as pl
-from arro3.core import Table
+from arro3.core import DataType, Table
 from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 
@@ -181,7 +181,7 @@ def copy(connection: Connection, schema: str, table: str, frame: pl.DataFrame) -
 def encode(frame: pl.DataFrame) -> Iterator[memoryview]:
     """Yield a frame's rows in PostgreSQL's binary COPY format, in blocks."""
     # One chunk a column: columns that are cut differently make the conversion crawl.
-    table = Table(frame.rechunk())
+    table = _without_binary_views(Table(frame.rechunk()))
     encoder = ArrowToPostgresBinaryEncoder(table.schema)
     parts: list[bytes] = [encoder.write_header()]
     parts.extend(encoder.write_batch(part) for part in table.to_batches())
@@ -190,6 +190,15 @@ def encode(frame: pl.DataFrame) -> Iterator[memoryview]:
         view = memoryview(part)
         for start in range(0, len(view), _BLOCK_BYTES):
             yield view[start : start + _BLOCK_BYTES]
+
+
+def _without_binary_views(table: Table) -> Table:
+    """Copy columns of bytes into a form that the encoder knows; only rejects have one."""
+    for index, field in enumerate(table.schema):
+        if field.type == DataType.binary_view():
+            plain = table.column(index).cast(DataType.binary())
+            table = table.set_column(index, field.with_type(DataType.binary()), plain)
+    return table
 
 
 def _balance(counts: list[FileCounts]) -> None:

@@ -1,0 +1,98 @@
+"""What all tests share: a real PostgreSQL, a fresh database for each test, trees of input files."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import psycopg
+import pytest
+from servers import Server, running
+from trees import Tree
+
+from sparkify_bulk.connection import Connection
+
+ROOT = Path(__file__).parent.parent
+SERVER = os.environ.get("SPARKIFY_BULK_TEST_SERVER", "18")
+SAMPLE = Path(os.environ.get("SPARKIFY_BULK_SAMPLE", ROOT.parent / "shared" / "sparkify"))
+
+hypothesis.settings.register_profile(
+    "database",
+    deadline=None,
+    suppress_health_check=[
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.data_too_large,
+        hypothesis.HealthCheck.function_scoped_fixture,
+    ],
+    print_blob=True,
+)
+hypothesis.settings.load_profile("database")
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> None:
+    """Nothing that the shell around the tests says about databases may reach them."""
+    for name in list(os.environ):
+        if name.startswith(("PG", "SPARKIFY_BULK_")) or name == "DATABASE_URL":
+            del os.environ[name]
+    os.environ["LC_ALL"] = "C.UTF-8"
+
+
+@pytest.fixture(scope="session")
+def server(_clean_environment: None) -> Iterator[Server]:
+    """One server for all tests."""
+    with running(SERVER) as made:
+        yield made
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[str]:
+    """Return the connection string of a fresh database."""
+    name = f"test_{next(_numbers)}"
+    server.create(name)
+    yield server.dsn(name)
+    server.drop(name)
+
+
+@pytest.fixture(scope="module")
+def module_database(server: Server) -> Iterator[str]:
+    """Return the connection string of a database for all tests of a module.
+
+    For properties, whose every example takes a schema of its own.
+    """
+    name = f"module_{next(_numbers)}"
+    server.create(name)
+    yield server.dsn(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[Connection]:
+    """Open a connection to the fresh database."""
+    with psycopg.connect(database, autocommit=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """Make an empty tree of input files."""
+    return Tree(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def committed() -> Path:
+    """Return the sample data of this repository."""
+    return ROOT / "data"
+
+
+@pytest.fixture(scope="session")
+def sample() -> Path:
+    """Return the real sample: 71 songs and a month of events, kept beside the repository."""
+    if not (SAMPLE / "song_data").is_dir():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no real sample in {SAMPLE}: set SPARKIFY_BULK_SAMPLE")
+        pytest.skip(f"no real sample in {SAMPLE}: set SPARKIFY_BULK_SAMPLE")
+    return SAMPLE

