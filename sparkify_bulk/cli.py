@@ -30,8 +30,8 @@ _INTERRUPTED, _TERMINATED = 130, 143
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class Terminated(BaseException):
-    """The process was asked to end by SIGTERM."""
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM; what was under way ends as it does on Ctrl-C."""
 
 
 def main() -> NoReturn:
@@ -39,12 +39,9 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _on_terminate)
     try:
         code = cli.main(prog_name="sparkify-bulk", standalone_mode=False)
-    except click.exceptions.Abort:
+    except click.exceptions.Abort as error:
+        code = _TERMINATED if isinstance(error.__cause__, Terminated) else _INTERRUPTED
         click.echo("Interrupted; the star is untouched.", err=True)
-        code = _INTERRUPTED
-    except Terminated:
-        click.echo("Terminated; the star is untouched.", err=True)
-        code = _TERMINATED
     except click.ClickException as error:
         error.show()
         code = error.exit_code

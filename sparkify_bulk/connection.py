@@ -88,7 +88,10 @@ def _conninfo(dsn: str) -> str:
 
 def _open(conninfo: str) -> Connection:
     # No prepared statements: behind a pooler they outlive the server session they were made in.
-    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+    connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+    # Roles and databases may set others, in which psycopg doesn't read times.
+    connection.execute("SET datestyle = 'ISO'; SET timezone = 'UTC'")
+    return connection
 
 
 def _missing_database(conninfo: str) -> tuple[str, str] | None:

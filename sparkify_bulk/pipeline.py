@@ -287,6 +287,7 @@ def _abandon(run: Run, error: BaseException) -> None:
     # The connection may be what failed; the next run finds what this one couldn't say.
     with contextlib.suppress(psycopg.Error):
         run.publisher.rollback()
+    with contextlib.suppress(psycopg.Error):
         with run.control.transaction():
             use_schemas(run.control, run.schemas.ledger)
             if run.target and run.report.rejects.count:

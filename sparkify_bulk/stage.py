@@ -194,10 +194,11 @@ def encode(frame: pl.DataFrame) -> Iterator[memoryview]:
 
 def _without_binary_views(table: Table) -> Table:
     """Copy columns of bytes into a form that the encoder knows; only rejects have one."""
-    for index, field in enumerate(table.schema):
-        if field.type == DataType.binary_view():
+    for index in range(table.num_columns):
+        column = table.field(index)
+        if column.type == DataType.binary_view():
             plain = table.column(index).cast(DataType.binary())
-            table = table.set_column(index, field.with_type(DataType.binary()), plain)
+            table = table.set_column(index, column.with_type(DataType.binary()), plain)
     return table
 
 

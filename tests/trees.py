@@ -65,6 +65,7 @@ class Tree:
     """A folder with `song_data/` and `log_data/` below it."""
 
     def __init__(self, root: Path) -> None:
+        """Make the folders."""
         self.root = root
         self.song_folder = root / "song_data"
         self.log_folder = root / "log_data"

@@ -1,0 +1,293 @@
+"""The command as users run it."""
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psycopg
+import pytest
+from trees import Tree
+
+from sparkify_bulk.connection import Connection
+
+COMMAND = str(Path(sys.executable).parent / "sparkify-bulk")
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command with its output piped."""
+    return subprocess.run(
+        [COMMAND, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_reload_prints_its_report_and_logs_apart(database: str, committed: Path) -> None:
+    """A reload ends with 0, its tables on stdout and its log lines on stderr."""
+    done = run("reload", str(committed), "--dsn", database)
+    assert done.returncode == 0, done.stderr
+    assert "songplays" in done.stdout
+    assert "2,110" in done.stdout
+    assert "INFO switch" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_json_is_alone_on_stdout(database: str, committed: Path) -> None:
+    """With --json, stdout is one JSON document that names every table, phase and book."""
+    done = run("load", str(committed), "--dsn", database, "--json")
+    report = json.loads(done.stdout)
+    assert report["status"] == "succeeded"
+    assert list(report)[:4] == ["run_id", "command", "status", "target"]
+    assert set(report["tables"]) == {"songs", "artists", "users", "time", "songplays"}
+    events = report["input"]["events"]
+    assert events["records"] == events["accepted"] + events["filtered"] + events["rejected"]
+    assert events["accepted"] == events["inserted"] + events["duplicates"]
+
+
+def test_quiet_says_nothing(database: str, committed: Path) -> None:
+    """With --quiet, a run that goes well prints nothing."""
+    done = run("reload", str(committed), "--dsn", database, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_options_come_from_the_environment(database: str, committed: Path) -> None:
+    """Every option has an environment variable, DATABASE_URL among them."""
+    done = run(
+        "reload", str(committed), "--json", DATABASE_URL=database, SPARKIFY_BULK_SCHEMA="music"
+    )
+    assert done.returncode == 0, done.stderr
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM music.songplays").fetchone() == (2110,)
+
+
+def test_rejects_exit_3_and_are_listed(database: str, tree: Tree) -> None:
+    """Bad records end the run with 3, and are listed with file, line and reason; good ones load."""
+    log = tree.root / "log_data" / "day.json"
+    play = {"page": "NextSong", "ts": 1, "userId": "1", "sessionId": 1, "level": "free"}
+    lines = [json.dumps(play | {"itemInSession": 1}), '{"page": "NextS', json.dumps(play)]
+    log.write_text("\n".join(lines))
+    assert run("reload", str(tree.root), "--dsn", database).returncode == 3
+    listed = [
+        json.loads(line) for line in run("rejects", "--dsn", database, "--json").stdout.splitlines()
+    ]
+    found = [(r["file"], r["line"], r["reason"], r["column"], r["raw"]) for r in listed]
+    assert found == [
+        ("log_data/day.json", 2, "malformed_json", None, lines[1]),
+        ("log_data/day.json", 3, "missing_field", "itemInSession", lines[2]),
+    ]
+    assert "log_data/day.json" in run("rejects", "--dsn", database).stdout
+
+
+def test_reject_limit_exits_6_and_leaves_the_star(database: str, tree: Tree) -> None:
+    """Beyond --max-rejects a run ends with 6; the star is untouched, and the rejects are listed."""
+    (tree.root / "song_data" / "bad.json").write_text('{"song_id": 5}')
+    done = run("reload", "--songs", f"{tree.root}/song_data", "--dsn", database, "--max-rejects=0")
+    assert done.returncode == 6
+    assert "--max-rejects" in done.stderr
+    assert "bad.json" in run("rejects", "--dsn", database).stdout
+    with psycopg.connect(database) as connection:
+        query = "SELECT count(*) FROM pg_tables WHERE schemaname = 'sparkify'"
+        assert connection.execute(query).fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("reload",), "no input"),
+        (("reload", "/no/such/folder"), "does not exist"),
+        (("reload", "data", "--jobs", "none"), "--jobs"),
+        (("reload", "data", "--schema", "Robert'); DROP"), "--schema"),
+        (("load", "data", "--bogus"), "--bogus"),
+        (("show", "nothing"), "most_played_songs"),
+    ],
+)
+def test_wrong_arguments_exit_2(arguments: tuple[str, ...], said: str) -> None:
+    """A command line that can't be right ends with 2 and says what is wrong."""
+    done = run(*arguments, SPARKIFY_BULK_DSN="host=/nowhere")
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_server_exits_4(committed: Path) -> None:
+    """A server that can't be reached ends the run with 4 and a hint."""
+    done = run("reload", str(committed), "--dsn", "host=/nowhere")
+    assert done.returncode == 4
+    assert "Hint:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_busy_star_exits_5(database: str, committed: Path, connection: Connection) -> None:
+    """While another run holds the star a run ends with 5."""
+    run("reload", str(committed), "--dsn", database)
+    with connection.transaction():
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('sparkify_bulk sparkify', 0))"
+        )
+        done = run("load", str(committed), "--dsn", database)
+    assert done.returncode == 5
+    assert "held by" in done.stderr
+
+
+def test_failed_run_reports_in_json(database: str, tree: Tree) -> None:
+    """A run that fails prints its report all the same, with what ended it."""
+    done = run("reload", "--songs", f"{tree.root}/song_data", "--dsn", database, "--json")
+    assert done.returncode == 2
+    report = json.loads(done.stdout)
+    assert report["status"] == "failed"
+    assert "no song or log files" in report["error"]
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_a_run_cleanly(
+    database: str, committed: Path, connection: Connection, sent: signal.Signals, code: int
+) -> None:
+    """Ctrl-C and SIGTERM end a run with their codes, star untouched, nothing staged left behind."""
+    assert run("reload", str(committed), "--dsn", database).returncode == 0
+    with connection.transaction():
+        # The switch waits for this reader; then the signal comes.
+        connection.execute("SELECT count(*) FROM sparkify.songplays")
+        process = subprocess.Popen(
+            [COMMAND, "reload", str(committed), "--dsn", database],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "INFO analyse" in line:
+                process.send_signal(sent)
+                break
+        process.communicate()
+    assert process.returncode == code
+    left = (
+        "SELECT count(*) FROM pg_tables WHERE schemaname IN ('sparkify_build', 'sparkify_staging')"
+    )
+    assert connection.execute(left).fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM sparkify.songplays").fetchone() == (2110,)
+
+
+def test_progress_only_on_a_terminal(database: str, committed: Path) -> None:
+    """On a terminal 80 columns wide, progress is drawn there, and no line is wider."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [COMMAND, "reload", str(committed), "--dsn", database],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "COLUMNS": "80", "TERM": "xterm", "NO_COLOR": "1"},
+    )
+    os.close(theirs)
+    drawn = b""
+    while True:
+        try:
+            block = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not block:
+            break
+        drawn += block
+    process.communicate()
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"stage events" in drawn
+    assert b"INFO" not in drawn
+    assert b"\x1b[3" not in drawn  # no colours
+
+
+def test_runs_are_listed(database: str, committed: Path) -> None:
+    """Runs are listed, newest first, with how they ended."""
+    run("reload", str(committed), "--dsn", database)
+    run("load", str(committed), "--dsn", database)
+    done = run("runs", "--dsn", database, "--json")
+    assert done.returncode == 0, done.stderr
+    listed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(r["command"], r["exit_code"]) for r in listed] == [("load", 0), ("reload", 0)]
+    assert "succeeded" in run("runs", "--dsn", database).stdout
+
+
+def test_show_answers_every_question(database: str, committed: Path) -> None:
+    """The questions are answered, as tables or as JSON; without a star there is a clear error."""
+    assert "there is no star" in run("show", "--dsn", database).stderr
+    run("reload", str(committed), "--dsn", database)
+    assert "Most played songs" in run("show", "--dsn", database).stdout
+    answers = [
+        json.loads(line) for line in run("show", "--dsn", database, "--json").stdout.splitlines()
+    ]
+    assert all(answer["rows"] for answer in answers)
+    assert (
+        sum(row["plays"] for a in answers if a["question"] == "plays_by_hour" for row in a["rows"])
+        == 2110
+    )
+
+
+def test_schema_prints_ddl_that_runs(connection: Connection) -> None:
+    """The DDL makes an empty star where it is run."""
+    connection.execute(run("schema", "--schema", "music").stdout.encode())
+    query = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'music'"
+    assert connection.execute(query).fetchone() == (5,)
+    assert run("schema", "--mermaid").stdout.startswith("erDiagram\n")
+
+
+def test_psql_sees_the_star(database: str, committed: Path) -> None:
+    """The psql that opens has the star's schema on its path."""
+    run("reload", str(committed), "--dsn", database)
+    done = run("psql", "--dsn", database, "-Atc", "SELECT count(*) FROM songplays")
+    assert done.stdout.strip() == "2110", done.stderr
+
+
+def test_no_database_named_uses_the_embedded_server_loudly(committed: Path) -> None:
+    """With nothing named, the embedded server is used and said so; db tells where, and stops it."""
+    above = tempfile.mkdtemp(prefix="sb-", dir="/tmp")
+    Path(above).chmod(0o755)
+    home = {"SPARKIFY_BULK_HOME": f"{above}/home"}
+    try:
+        assert run("db", "status", **home).returncode == 4
+        done = run("reload", str(committed), "--quiet", **home)
+        assert done.returncode == 0, done.stderr
+        assert "EMBEDDED PostgreSQL" in done.stderr
+        assert "running" in run("db", "status", **home).stdout
+        with psycopg.connect(run("db", "url", **home).stdout.strip()) as connection:
+            assert connection.execute("SELECT count(*) FROM sparkify.songplays").fetchone() == (
+                2110,
+            )
+    finally:
+        assert run("db", "stop", **home).stdout == "stopped\n"
+        shutil.rmtree(above)
+
+
+def test_module_runs_as_the_command() -> None:
+    """`python -m sparkify_bulk` is the command."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sparkify_bulk", "--version"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == run("--version").stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell: str) -> None:
+    """Each shell gets a script that completes the command."""
+    assert "_SPARKIFY_BULK_COMPLETE" in run("completion", shell).stdout
+
+
+def test_help_needs_no_heavy_modules() -> None:
+    """Help is printed without importing what only runs need."""
+    code = (
+        "import sys, click; from sparkify_bulk import cli\n"
+        "try: cli.cli.main(['reload', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('polars', 'psycopg', 'rich', 'arro3', 'orjson') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.endswith("[]\n"), done.stdout
