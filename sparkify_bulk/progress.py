@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from sparkify_bulk.report import Phase, megabytes
+from sparkify_bulk.report import Phase, megabytes, thousands
 
 logger = logging.getLogger("sparkify_bulk")
 
@@ -58,9 +58,10 @@ class _Handled(ProgressColumn):
         files, total = task.fields["files"], task.fields["all_files"]
         if not total:
             return Text("")
-        rate = task.fields["records"] / max(task.elapsed or 0.0, 0.001)
+        rate = task.fields["records"] / max(task.finished_time or task.elapsed or 0.0, 0.001)
+        some = f"{files:,}/{total:,}" if files < total else f"{total:,}"
         done = megabytes(int(task.completed))
-        return Text(f"{files:,}/{total:,} files  {done}  {rate:,.0f} rec/s", style="dim")
+        return Text(f"{some} files {done} {thousands(rate)} rec/s", style="dim")
 
 
 class TerminalWatch:
@@ -71,7 +72,7 @@ class TerminalWatch:
         self._progress = Progress(
             SpinnerColumn(finished_text="✓"),
             TextColumn("{task.description:<17}"),
-            BarColumn(bar_width=12),
+            BarColumn(bar_width=8),
             _Handled(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=console,

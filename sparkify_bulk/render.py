@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sparkify_bulk.report import InputReport, Phase, Report, megabytes
+from sparkify_bulk.report import Phase, Report, megabytes, thousands
 
 
 def summary(report: Report) -> RenderableType:
@@ -52,13 +52,10 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def _inputs(report: Report) -> Table:
-    columns = ("files", "records", "accepted", "filtered", "rejected", "inserted", "duplicates")
-    kinds: tuple[tuple[str, InputReport], ...] = (
-        ("songs", report.input.songs),
-        ("events", report.input.events),
-    )
-    rows = [[name, *(getattr(books, column) for column in columns)] for name, books in kinds]
-    return listing(("input", *columns), rows)
+    songs, events = report.input.songs, report.input.events
+    names = ("files", "records", "accepted", "filtered", "rejected", "inserted", "duplicates")
+    rows = [(name, getattr(songs, name), getattr(events, name)) for name in names]
+    return listing(("input", "songs", "events"), rows)
 
 
 def _tables(report: Report) -> Table:
@@ -83,7 +80,9 @@ def _rate(phase: Phase) -> str:
     if not phase.records:
         return ""
     seconds = max(phase.seconds, 0.001)
-    return f"{phase.records / seconds:,.0f} records/s, {megabytes(int(phase.bytes / seconds))}/s"
+    return (
+        f"{thousands(phase.records / seconds)} records/s, {megabytes(int(phase.bytes / seconds))}/s"
+    )
 
 
 def _is_number(value: object) -> bool:

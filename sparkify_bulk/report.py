@@ -115,3 +115,11 @@ def megabytes(size: int) -> str:
     if size >= 10**9:
         return f"{size / 10**9:.1f} GB"
     return f"{size / 10**6:.1f} MB"
+
+
+def thousands(rate: float) -> str:
+    """Return a rate for people to read, in thousands or millions where it is that large."""
+    for unit, name in ((10**6, "M"), (10**3, "k")):
+        if rate >= unit:
+            return f"{rate / unit:.1f}{name}"
+    return f"{rate:.0f}"
