@@ -256,10 +256,17 @@ def _programs(home: Path, major: int, account: pwd.struct_passwd | None) -> Path
     if account is None or _run([installed / "bin/postgres", "--version"], account).returncode == 0:
         return installed
     copy = home / f"programs-{major}-{importlib.metadata.version(_WHEEL)}"
+    package = installed.parent
     if not copy.exists():
         partial = Path(tempfile.mkdtemp(prefix="programs-", dir=home))
         try:
-            shutil.copytree(installed, partial / "all", symlinks=True)
+            shutil.copytree(
+                installed, partial / "all" / package.name / installed.name, symlinks=True
+            )
+            # The programs look for libraries in a folder beside the package.
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.is_dir():
+                shutil.copytree(libraries, partial / "all" / libraries.name)
             for path in (partial, *partial.rglob("*")):
                 os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
             (partial / "all").rename(copy)
@@ -270,7 +277,7 @@ def _programs(home: Path, major: int, account: pwd.struct_passwd | None) -> Path
             ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return copy
+    return copy / package.name / installed.name
 
 
 def _run(
