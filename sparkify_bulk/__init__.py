@@ -28,6 +28,7 @@ class Options(TypedDict, total=False):
     jobs: int
     max_rejects: int | None
     create_database: bool
+    rehash: bool
 
 
 def reload(data: str | PathLike[str] | None = None, **options: Unpack[Options]) -> "Report":
@@ -46,7 +47,7 @@ def reload(data: str | PathLike[str] | None = None, **options: Unpack[Options]) 
 
 
 def load(data: str | PathLike[str] | None = None, **options: Unpack[Options]) -> "Report":
-    """Merge files into the live star.
+    """Merge new and changed files into the live star.
 
     Args:
         data: the folder that holds `song_data/` and `log_data/`.

@@ -121,7 +121,7 @@ def cli() -> None:
 
     \b
     sparkify-bulk reload DATA    rebuild the star from all files
-    sparkify-bulk load DATA      merge files into the live star
+    sparkify-bulk load DATA      merge new and changed files into the live star
     sparkify-bulk show           look at the result
     """  # noqa: D301 - click's mark for "leave these lines as they are"
 
@@ -143,11 +143,12 @@ def reload(**options: Any) -> int:  # noqa: ANN401 - click's
 
 @cli.command()
 @_run_options
+@_option("--rehash", is_flag=True, help="Compare the content of files that look unchanged, too.")
 def load(**options: Any) -> int:  # noqa: ANN401 - click's
-    """Merge files into the live star.
+    """Merge new and changed files into the live star.
 
-    DATA is a folder with song_data/ and log_data/ below it. Records that are there already change
-    nothing, so a load can be repeated at will.
+    DATA is a folder with song_data/ and log_data/ below it. Files whose size and time of change are
+    as the ledger has them aren't read; records that are there already change nothing.
 
     Example: sparkify-bulk load data --dsn service=warehouse
     """

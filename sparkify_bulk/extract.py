@@ -14,12 +14,13 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import accumulate
 from typing import BinaryIO, cast
 
 import polars as pl
 
-from sparkify_bulk.manifest import BOUNDARY, Batch
+from sparkify_bulk.manifest import BATCH_BYTES, BOUNDARY, Batch, cut
 from sparkify_bulk.records import (
     MAX_RECORD_BYTES,
     Reject,
@@ -40,14 +41,18 @@ CHUNK_BYTES = 16 * 2**20
 SALVAGE_BYTES = 64 * 2**10
 _BLANK = b" \t\r\n"
 # What a damaged or vanished file raises while it is opened or read.
-_UNREADABLE = (OSError, EOFError, zlib.error, zstd.ZstdError)
+UNREADABLE = (OSError, EOFError, zlib.error, zstd.ZstdError)
 
 
 @dataclass(slots=True)
 class FileCounts:
-    """What was read of one file, or of a batch's part of it: the books of that file."""
+    """What was read of one file, or of a batch's part of it: the books of that file.
+
+    `digest` is the SHA-256 of the bytes, once decompressed.
+    """
 
     file: str
+    digest: bytes = b""
     bytes: int = 0
     modified_ns: int = 0
     records: int = 0
@@ -134,7 +139,7 @@ def _gather(batch: Batch, counts: list[FileCounts]) -> Iterator[list[Segment] | 
                     gathered, size = [], 0
                 gathered.append(segment)
                 size += len(segment.data)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             detail = f"the file can't be read: {why or type(error).__name__}"
             yield Reject(index, None, None, None, "unreadable_file", detail, b"")
@@ -162,17 +167,60 @@ def _read_file(batch: Batch, index: int, count: FileCounts) -> Iterator[Segment]
         count.bytes = max(0, stop - batch.start)
         count.modified_ns = status.st_mtime_ns
         if path.endswith(".json") and count.bytes <= CHUNK_BYTES:
-            yield Segment(index, _pread(descriptor, batch.start, stop), batch.start, _known(batch))
-        elif path.endswith(".json"):
-            with os.fdopen(os.dup(descriptor), "rb") as file:
-                file.seek(batch.start)
-                yield from _read_chunks(file, index, batch.start, stop, _known(batch))
-        else:
-            opener = gzip.open if path.endswith(".gz") else zstd.open
-            with os.fdopen(os.dup(descriptor), "rb") as raw, opener(raw, "rb") as file:
-                yield from _read_chunks(cast("BinaryIO", file), index, 0, None, 0)
+            data = _pread(descriptor, batch.start, stop)
+            if os.fstat(descriptor).st_size > status.st_size:
+                data = _without_torn_line(data)
+            count.digest = sha256(data).digest()
+            yield Segment(index, data, batch.start, _known(batch))
+            return
+        digest = sha256()
+        for segment in _read_long(descriptor, batch, index, stop, path):
+            digest.update(segment.data)
+            yield segment
+        count.digest = digest.digest()
     finally:
         os.close(descriptor)
+
+
+def _read_long(
+    descriptor: int, batch: Batch, index: int, stop: int, path: str
+) -> Iterator[Segment]:
+    """Yield a file that is compressed, or longer than a chunk."""
+    with os.fdopen(os.dup(descriptor), "rb") as raw:
+        if path.endswith(".json"):
+            raw.seek(batch.start)
+            yield from _read_chunks(raw, index, batch.start, stop, _known(batch))
+            return
+        opener = gzip.open if path.endswith(".gz") else zstd.open
+        with opener(raw, "rb") as file:
+            yield from _read_chunks(cast("BinaryIO", file), index, 0, None, 0)
+
+
+def digest_file(root: str, path: str) -> bytes:
+    """Return the digest that the ledger keeps of a file: of its parts' digests, in their order.
+
+    Raises:
+        OSError, EOFError, zlib.error, ZstdError: the file can't be read.
+    """
+    whole = os.path.join(root, path)
+    size = os.stat(whole).st_size
+    parts = cut(whole, size) if path.endswith(".json") and size > 2 * BATCH_BYTES else [(0, None)]
+    digests = []
+    for start, stop in parts:
+        batch = Batch(0, "events", root, path, size, start, stop)
+        count = FileCounts(path)
+        for _ in _read_file(batch, 0, count):
+            pass
+        digests.append(count.digest)
+    return sha256(b"".join(digests)).digest()
+
+
+def _without_torn_line(data: bytes) -> bytes:
+    """Leave out the last line of a file that grew while it was read, if it hasn't ended.
+
+    Whoever writes the file isn't done with it: the next run finds it changed, and reads it whole.
+    """
+    return data[: data.rfind(b"\n") + 1]
 
 
 def _known(batch: Batch) -> int | None:

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from sparkify_bulk import statements
 from sparkify_bulk.connection import Connection
+from sparkify_bulk.manifest import Kind, Known
 from sparkify_bulk.report import Report
 from sparkify_bulk.stage import use_schemas
 
@@ -53,9 +54,32 @@ def record_run(
     return int(run_id)
 
 
-def keep_files(connection: Connection, run_id: int) -> None:
-    """Move a run's files from staging, which must be in sight, to the ledger."""
+def known_files(connection: Connection, schema: str, kind: Kind) -> Iterator[Known]:
+    """Yield the files of one kind that the star is made of, in the order of their names' bytes."""
+    for row in _rows(connection, schema, "ledger/known_files", {"kind": kind}):
+        yield Known(row["file"], row["bytes"], row["modified_ns"], row["digest"])
+
+
+def keep_files(connection: Connection, run_id: int, *, alone: bool) -> None:
+    """Move a run's files from staging, which must be in sight, to the ledger.
+
+    Args:
+        connection: where the ledger's schema is in sight too.
+        run_id: the run.
+        alone: the star is made of these files alone: forget all others.
+    """
+    if alone:
+        connection.execute(statements.read("ledger/forget_files"))
     connection.execute(statements.read("ledger/keep_files"), {"run_id": run_id})
+
+
+def last_rows(connection: Connection) -> dict[str, int] | None:
+    """Return how many rows each table had after the last run; None if none is on record.
+
+    Counting them would cost more the larger the star is. The ledger's schema must be in sight.
+    """
+    row = connection.execute(statements.read("ledger/last_report")).fetchone()
+    return {name: table["rows"] for name, table in row[0]["tables"].items()} if row else None
 
 
 def keep_rejects(connection: Connection, run_id: int) -> int:

@@ -4,10 +4,12 @@ Hidden files and folders are left out, symbolic links aren't followed, and only 
 so that editor copies, loops and pipes do no harm.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal
 
 from sparkify_bulk.errors import UsageError
@@ -56,21 +58,59 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """A file that the ledger has: its name there, and what it was when it was read."""
+
+    name: str
+    size: int
+    modified_ns: int
+    digest: bytes
+
+
+@dataclass(slots=True)
 class Manifest:
-    """All input files of one kind, cut into batches."""
+    """The input files of one kind: those to read, cut into batches, and what became of the others.
+
+    Attributes:
+        kind: what the records are.
+        root: the folder.
+        files, size: how many files there are to read, and their bytes.
+        new, changed: how many of them the ledger hasn't, and has otherwise.
+        same: how many files are as the ledger has them, and aren't read.
+        vanished: names of files that the ledger has and the folder no longer.
+        batches: the files to read.
+    """
 
     kind: Kind
     root: str
-    files: int
-    size: int
-    batches: tuple[Batch, ...]
+    files: int = 0
+    size: int = 0
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+    vanished: list[str] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
 
 
-def make_manifest(kind: Kind, root: str, *, batch_bytes: int = BATCH_BYTES) -> Manifest:
-    """List the files below a folder and cut them into batches.
+def make_manifest(
+    kind: Kind,
+    root: str,
+    *,
+    known: Iterable[Known] = (),
+    is_same: Callable[[str, Known], bool] | None = None,
+    batch_bytes: int = BATCH_BYTES,
+) -> Manifest:
+    """List the files below a folder, leave out those already loaded, and cut the rest into batches.
 
-    The order is that of the paths' bytes, folder by folder; neither the file system nor the number
-    of workers has a say in it.
+    The order is that of the files' names by bytes; neither the file system nor the number of
+    workers has a say in it.
+
+    Args:
+        kind: what the records are.
+        root: the folder.
+        known: what the ledger has, in the order of the names' bytes.
+        is_same: looks closer at a file whose size and time of change are as the ledger has them.
+        batch_bytes: what a batch holds, about.
 
     Raises:
         UsageError: the folder doesn't exist, or can't be read.
@@ -81,43 +121,108 @@ def make_manifest(kind: Kind, root: str, *, batch_bytes: int = BATCH_BYTES) -> M
             f"the {kind} folder {root} {what}",
             hint="DATA must hold song_data/ and log_data/; --songs and --logs name them apart",
         )
-    batches: list[Batch] = []
-    files = size = 0
-    gathered: list[str] = []
-    gathered_bytes = 0
-
-    def close() -> None:
-        nonlocal gathered_bytes
-        if gathered:
-            paths = "\0".join(gathered)
-            batches.append(Batch(len(batches), kind, root, paths, gathered_bytes))
-            gathered.clear()
-            gathered_bytes = 0
-
-    for path, length in _walk(root, ""):
-        files += 1
-        size += length
-        if path.endswith(".json") and length > 2 * batch_bytes:
-            close()
-            for start, stop in _cut(os.path.join(root, path), length, batch_bytes):
-                part = (stop or length) - start
-                batches.append(Batch(len(batches), kind, root, path, part, start, stop))
+    manifest = Manifest(kind, root)
+    pending = _Pending(manifest, batch_bytes)
+    for entry, had in _match(_walk(root, ""), iter(known), root, manifest.vanished):
+        untouched = had and (entry.size, entry.modified_ns) == (had.size, had.modified_ns)
+        if had and untouched and (is_same is None or is_same(entry.path, had)):
+            manifest.same += 1
             continue
-        if gathered_bytes + length > batch_bytes or len(gathered) >= BATCH_FILES:
-            close()
-        gathered.append(path)
-        gathered_bytes += length
-    close()
-    return Manifest(kind, root, files, size, tuple(batches))
+        manifest.changed += had is not None
+        manifest.new += had is None
+        manifest.files += 1
+        manifest.size += entry.size
+        pending.add(entry)
+    pending.close()
+    return manifest
 
 
-def _walk(root: str, below: str) -> Iterator[tuple[str, int]]:
-    """Yield relative path and size of every input file, in the order of the paths' bytes."""
+def ledger_name(root: str, path: str) -> str:
+    """Name a file as the ledger does: below its root's own name; what isn't UTF-8 is escaped."""
+    return _escape(f"{PurePath(root).name}/{path}")
+
+
+def _escape(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file found."""
+
+    path: str
+    size: int
+    modified_ns: int
+
+
+class _Pending:
+    """Gather files into batches."""
+
+    def __init__(self, manifest: Manifest, batch_bytes: int) -> None:
+        self._manifest = manifest
+        self._batch_bytes = batch_bytes
+        self._paths: list[str] = []
+        self._size = 0
+
+    def add(self, entry: _Entry) -> None:
+        """Take a file; one that is much larger than a batch is cut."""
+        if entry.path.endswith(".json") and entry.size > 2 * self._batch_bytes:
+            self.close()
+            whole = os.path.join(self._manifest.root, entry.path)
+            for start, stop in cut(whole, entry.size, self._batch_bytes):
+                self._append(entry.path, (stop or entry.size) - start, start, stop)
+            return
+        if self._size + entry.size > self._batch_bytes or len(self._paths) >= BATCH_FILES:
+            self.close()
+        self._paths.append(entry.path)
+        self._size += entry.size
+
+    def close(self) -> None:
+        """Make a batch of what was gathered."""
+        if self._paths:
+            self._append("\0".join(self._paths), self._size)
+            self._paths.clear()
+            self._size = 0
+
+    def _append(self, paths: str, size: int, start: int = 0, stop: int | None = None) -> None:
+        batches = self._manifest.batches
+        kind, root = self._manifest.kind, self._manifest.root
+        batches.append(Batch(len(batches), kind, root, paths, size, start, stop))
+
+
+def _match(
+    found: Iterator[_Entry], known: Iterator[Known], root: str, vanished: list[str]
+) -> Iterator[tuple[_Entry, Known | None]]:
+    """Pair the files found with those known, both in the order of their names' bytes.
+
+    Two streams side by side: a million known files take no memory.
+    """
+    had = next(known, None)
+    for entry in found:
+        name = ledger_name(root, entry.path)
+        while had and had.name.encode() < name.encode():
+            vanished.append(had.name)
+            had = next(known, None)
+        if had and had.name == name:
+            yield entry, had
+            had = next(known, None)
+        else:
+            yield entry, None
+    while had:
+        vanished.append(had.name)
+        had = next(known, None)
+
+
+def _walk(root: str, below: str) -> Iterator[_Entry]:
+    """Yield every input file, in the order of the names' bytes."""
+    folder = os.path.join(root, below)
     try:
-        entries = sorted(os.scandir(os.path.join(root, below)), key=_path_order)
-    except PermissionError as error:
+        entries = sorted(os.scandir(folder), key=_name_order)
+    except FileNotFoundError:
+        return  # vanished since its parent was listed
+    except OSError as error:
         raise UsageError(
-            f"the folder {os.path.join(root, below)} can't be read: {error.strerror}",
+            f"the folder {_escape(folder)} can't be read: {error.strerror}",
             hint="give the loading user the right to read it, or name another folder",
         ) from error
     for entry in entries:
@@ -127,19 +232,22 @@ def _walk(root: str, below: str) -> Iterator[tuple[str, int]]:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(root, path)
         elif entry.name.endswith(SUFFIXES) and entry.is_file(follow_symlinks=False):
-            yield path, entry.stat(follow_symlinks=False).st_size
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                yield _Entry(path, status.st_size, status.st_mtime_ns)
 
 
-def _path_order(entry: os.DirEntry[str]) -> bytes:
-    """Sort a folder as its files' whole paths sort: by bytes, with the separator at its end."""
-    name = os.fsencode(entry.name)
+def _name_order(entry: os.DirEntry[str]) -> bytes:
+    """Sort a folder as the whole names of its files sort: with the separator at a folder's end."""
+    name = _escape(entry.name).encode()
     return name + b"/" if entry.is_dir(follow_symlinks=False) else name
 
 
-def _cut(path: str, length: int, batch_bytes: int) -> list[tuple[int, int | None]]:
+def cut(path: str, length: int, batch_bytes: int = BATCH_BYTES) -> list[tuple[int, int | None]]:
     """Cut a big file where records end; a file without such a place stays whole."""
     cuts = [0]
-    with open(path, "rb") as file:
+    # Who can't open it says so when it is read.
+    with contextlib.suppress(OSError), open(path, "rb") as file:
         for target in range(batch_bytes, length - batch_bytes // 2, batch_bytes):
             if target <= cuts[-1]:
                 continue

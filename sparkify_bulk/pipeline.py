@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 import psycopg
@@ -33,7 +34,8 @@ from sparkify_bulk.errors import (
     StarBusyError,
     UsageError,
 )
-from sparkify_bulk.manifest import Batch, Kind, Manifest, make_manifest
+from sparkify_bulk.extract import UNREADABLE, digest_file
+from sparkify_bulk.manifest import Batch, Kind, Known, Manifest, make_manifest
 from sparkify_bulk.report import InputReport, Phase, Report, TableReport
 from sparkify_bulk.settings import Schemas, Settings, schemas
 from sparkify_bulk.stage import (
@@ -85,6 +87,7 @@ class Run:
 
     `control` works in autocommit; `publisher` holds the lock in a transaction that is open from
     begin to end, and publishes in that same transaction: who loses the lock can't publish.
+    `grows` tells that the run adds to the files a star is made of, rather than making a new star.
     """
 
     settings: Settings
@@ -97,6 +100,7 @@ class Run:
     begun: float
     run_id: int = 0
     target: Target | None = None
+    grows: bool = False
     sent: Counter[str] = field(default_factory=Counter)
     merging: set[Connection] = field(default_factory=set)
 
@@ -127,12 +131,13 @@ def reload(settings: Settings, watch: Watch | None = None) -> Report:
 
 
 def load(settings: Settings, watch: Watch | None = None) -> Report:
-    """Merge all files into the live star.
+    """Merge new and changed files into the live star; make one if there is none.
 
     Raises:
         SparkifyBulkError: the run failed; the star is untouched.
     """
     with _open_run("load", settings, watch or Unwatched()) as run:
+        run.grows = merge.star_exists(run.control, run.schemas.star)
         manifests = _list_files(run)
         target = run.target = _prepare_staging(run, manifests)
         with _workers(run) as pool:
@@ -317,15 +322,47 @@ def _list_files(run: Run) -> dict[Kind, Manifest]:
     folders: dict[Kind, object] = {"songs": run.settings.songs, "events": run.settings.logs}
     with _phase(run, "list files"):
         manifests = {
-            kind: make_manifest(kind, str(folder)) for kind, folder in folders.items() if folder
+            kind: _list_kind(run, kind, str(folder)) for kind, folder in folders.items() if folder
         }
-    if not any(manifest.files for manifest in manifests.values()):
+    for manifest in manifests.values():
+        _books(run.report, manifest.kind).files_skipped = manifest.same
+        _tell_vanished(manifest)
+    if not any(manifest.files + manifest.same for manifest in manifests.values()):
         roots = " or ".join(manifest.root for manifest in manifests.values())
         raise UsageError(
             f"no song or log files in {roots}",
             hint="files end in .json, .json.gz or .json.zst; hidden ones and links are left out",
         )
     return manifests
+
+
+def _list_kind(run: Run, kind: Kind, root: str) -> Manifest:
+    """List the files of one kind; of a star that grows, only those it isn't made of yet."""
+    if not run.grows:
+        return make_manifest(kind, root)
+    known = ledger.known_files(run.control, run.schemas.ledger, kind)
+    if not run.settings.rehash:
+        return make_manifest(kind, root, known=known)
+    return make_manifest(kind, root, known=known, is_same=partial(_is_same, root))
+
+
+def _is_same(root: str, path: str, known: Known) -> bool:
+    """Compare a file's content with what the ledger has; one that can't be read is read later."""
+    try:
+        return digest_file(root, path) == known.digest
+    except UNREADABLE:
+        return False
+
+
+def _tell_vanished(manifest: Manifest) -> None:
+    """Say which files are gone: what they held stays in the star until the next reload."""
+    if manifest.vanished:
+        logger.warning(
+            "%d %s files have vanished since they were loaded, %s first; their records stay",
+            len(manifest.vanished),
+            manifest.kind,
+            manifest.vanished[0],
+        )
 
 
 def _prepare_staging(run: Run, manifests: dict[Kind, Manifest]) -> Target:
@@ -366,7 +403,7 @@ def _workers(run: Run) -> Iterator[ThreadPoolExecutor]:
 def _submit(
     pool: ThreadPoolExecutor, manifests: dict[Kind, Manifest], kind: Kind, target: Target
 ) -> Sequence[Future[Staged]]:
-    batches: tuple[Batch, ...] = manifests[kind].batches if kind in manifests else ()
+    batches: Sequence[Batch] = manifests[kind].batches if kind in manifests else ()
     return [pool.submit(stage_batch, batch, target) for batch in batches]
 
 
@@ -486,14 +523,15 @@ def _merge_live(run: Run, target: Target) -> None:
     star, connection = run.schemas.star, run.publisher
     with _phase(run, "merge"):
         merge.make_schema(run.control, star)
-        exists = merge.star_exists(run.control, star)
         _enter_star(connection, star, run.schemas, target)
-        if not exists:
+        if not run.grows:
             merge.make_tables(connection)
             for group in ("keys", "references", "indexes"):
                 merge.constrain(connection, group, *NAMES)
         merge.check_staged(connection, dict(run.sent))
-        before = merge.count_rows(connection)
+        before = (ledger.last_rows(connection) if run.grows else None) or merge.count_rows(
+            connection
+        )
         tables = run.report.tables
         tables["artists"] = merge.run_merge(connection, "artists")
         merge.note_credits(connection)
@@ -502,14 +540,7 @@ def _merge_live(run: Run, target: Target) -> None:
         for name in ("users", "time", "songplays"):
             tables[name] = merge.run_merge(connection, name)
         tables["songplays"].updated += merge.run_merge(connection, "claims").updated
-        rows = merge.count_rows(connection)
-        _enter_rows(run, rows)
-    for name in NAMES:
-        if before[name] + tables[name].inserted != rows[name]:
-            raise BooksError(
-                f"{name} had {before[name]} rows, {tables[name].inserted} were inserted, "
-                f"but {rows[name]} are there"
-            )
+        _enter_rows(run, {name: before[name] + tables[name].inserted for name in NAMES})
 
 
 def _enter_star(
@@ -541,7 +572,7 @@ def _publish(run: Run, target: Target) -> None:
     use_schemas(run.publisher, run.schemas.ledger)
     if report.command == "reload":
         see_staging(run.publisher, target)
-    ledger.keep_files(run.publisher, run.run_id)
+    ledger.keep_files(run.publisher, run.run_id, alone=not run.grows)
     kept = ledger.keep_rejects(run.publisher, run.run_id)
     if kept != report.rejects.count:
         raise BooksError(f"{report.rejects.count} records were rejected, {kept} are on record")

@@ -30,6 +30,7 @@ class Settings:
         jobs: parallel workers.
         max_rejects: more rejects than this end the run, star untouched; None for no limit.
         create_database: make the database if it doesn't exist.
+        rehash: a load reads files that look unchanged, too, and compares their content.
 
     Raises:
         UsageError: one or more settings can't be; the message names them all.
@@ -42,6 +43,7 @@ class Settings:
     jobs: int = field(default_factory=default_jobs)
     max_rejects: int | None = None
     create_database: bool = False
+    rehash: bool = False
 
     def __post_init__(self) -> None:
         """Report every violation at once."""

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from typing import Any
 
 import polars as pl
 from arro3.core import DataType, Table
@@ -15,7 +15,7 @@ from sparkify_bulk import statements
 from sparkify_bulk.connection import Connection, connect
 from sparkify_bulk.errors import BooksError
 from sparkify_bulk.extract import FileCounts, extract
-from sparkify_bulk.manifest import Batch, Kind
+from sparkify_bulk.manifest import Batch, Kind, ledger_name
 from sparkify_bulk.records import Reject
 from sparkify_bulk.transform import stage_events, stage_songs
 
@@ -123,7 +123,7 @@ def stage_batch(batch: Batch, target: Target) -> Staged:
     staged = Staged(batch.kind)
     lane = batch.number % target.lanes
     files = batch.files
-    names = _ledger_names(batch, files)
+    names = [ledger_name(batch.root, file) for file in files]
     counts = [FileCounts(file) for file in files]
     with connect(target.dsn) as connection, connection.transaction():
         # Nothing staged outlives a crash anyway, and the commit that publishes is synchronous.
@@ -135,13 +135,13 @@ def stage_batch(batch: Batch, target: Target) -> Staged:
                 else stage_events(part.frame)
             )
             if part.rejects:
-                frames["staged_rejects"] = _reject_frame(part.rejects, names)
+                frames["staged_rejects"] = _reject_frame(batch.kind, part.rejects, names)
                 staged.reasons.update(reject.reason for reject in part.rejects)
             for name, frame in frames.items():
                 copy(connection, target.schema, target.table(name, lane), frame)
                 staged.rows[name] += frame.height
         _balance(counts)
-        books = _file_frame(batch.kind, counts, names)
+        books = _file_frame(batch, counts, names)
         copy(connection, target.schema, target.table("staged_files", lane), books)
         staged.rows["staged_files"] += books.height
     staged.files = len(files) if batch.start == 0 else 0
@@ -211,32 +211,24 @@ def _balance(counts: list[FileCounts]) -> None:
             )
 
 
-def _ledger_names(batch: Batch, files: list[str]) -> list[str]:
-    """Name files as the ledger does: below their root's own name, and in UTF-8.
-
-    A name with other bytes, or with characters no terminal should print, is escaped.
-    """
-    root = PurePath(batch.root).name
-    return [f"{root}/{file}".encode(errors="backslashreplace").decode() for file in files]
-
-
-def _reject_frame(rejects: list[Reject], names: list[str]) -> pl.DataFrame:
+def _reject_frame(kind: Kind, rejects: list[Reject], names: list[str]) -> pl.DataFrame:
     rows = [
-        (names[reject.file], reject.line, reject.offset, reject.column, reject.reason,
+        (kind, names[reject.file], reject.line, reject.offset, reject.column, reject.reason,
          reject.detail, reject.raw)
         for reject in rejects
     ]  # fmt: skip
     schema = {
-        "file": pl.String, "line": pl.Int64, "offset": pl.Int64, "column": pl.String,
-        "reason": pl.String, "detail": pl.String, "raw": pl.Binary,
+        "kind": pl.String, "file": pl.String, "line": pl.Int64, "offset": pl.Int64,
+        "column": pl.String, "reason": pl.String, "detail": pl.String, "raw": pl.Binary,
     }  # fmt: skip
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _file_frame(kind: Kind, counts: list[FileCounts], names: list[str]) -> pl.DataFrame:
+def _file_frame(batch: Batch, counts: list[FileCounts], names: list[str]) -> pl.DataFrame:
     integers = ("bytes", "modified_ns", "records", "accepted", "filtered", "rejected")
-    return pl.DataFrame(
-        {"kind": [kind] * len(counts), "file": names}
-        | {name: [getattr(count, name) for count in counts] for name in integers},
-        schema={"kind": pl.String, "file": pl.String} | dict.fromkeys(integers, pl.Int64),
-    )
+    columns: dict[str, list[Any]] = {"kind": [batch.kind] * len(counts), "file": names}
+    columns["start"] = [batch.start] * len(counts)
+    columns |= {name: [getattr(count, name) for count in counts] for name in integers}
+    columns["digest"] = [count.digest for count in counts]
+    schema = {"kind": pl.String, "file": pl.String, "digest": pl.Binary}
+    return pl.DataFrame(columns, schema_overrides=schema)

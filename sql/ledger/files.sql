@@ -1,13 +1,17 @@
--- Ledger: what each run read of each file, as committed with its data.
+-- Ledger: the files the star is made of, each as the last run that read it found it, with its
+-- books: records = accepted + filtered + rejected. Committed with the data, so that a file is on
+-- record exactly when its records are in the star.
 CREATE TABLE IF NOT EXISTS files (
-    run_id      bigint NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
     kind        text NOT NULL,
-    file        text NOT NULL,
+    file        text COLLATE "C" NOT NULL,
+    run_id      bigint NOT NULL REFERENCES runs (run_id),
     bytes       bigint NOT NULL,
     modified_ns bigint NOT NULL,
     records     bigint NOT NULL,
     accepted    bigint NOT NULL,
     filtered    bigint NOT NULL,
     rejected    bigint NOT NULL,
-    PRIMARY KEY (run_id, kind, file)
+    digest      bytea NOT NULL,
+    PRIMARY KEY (kind, file),
+    CHECK (records = accepted + filtered + rejected)
 );

@@ -1,7 +1,20 @@
 -- Move the files of a run from staging to the ledger; the parts of a big file become one row.
-INSERT INTO files (run_id, kind, file, bytes, modified_ns, records, accepted, filtered, rejected)
+-- Key: (kind, file). Conflict: the file as it was read now counts.
+INSERT INTO files
+    (kind, file, run_id, bytes, modified_ns, records, accepted, filtered, rejected, digest)
 SELECT
-    %(run_id)s, kind, file, sum(bytes), max(modified_ns),
-    sum(records), sum(accepted), sum(filtered), sum(rejected)
+    kind, file, %(run_id)s, sum(bytes), max(modified_ns),
+    sum(records), sum(accepted), sum(filtered), sum(rejected),
+    sha256(string_agg(digest, ''::bytea ORDER BY start))
 FROM staged_files
-GROUP BY kind, file;
+GROUP BY kind, file
+ORDER BY kind, file
+ON CONFLICT (kind, file) DO UPDATE SET
+    run_id = excluded.run_id,
+    bytes = excluded.bytes,
+    modified_ns = excluded.modified_ns,
+    records = excluded.records,
+    accepted = excluded.accepted,
+    filtered = excluded.filtered,
+    rejected = excluded.rejected,
+    digest = excluded.digest;

@@ -2,7 +2,8 @@
 CREATE TABLE IF NOT EXISTS rejects (
     reject_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     run_id    bigint NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
-    file      text NOT NULL,
+    kind      text NOT NULL,
+    file      text COLLATE "C" NOT NULL,
     line      bigint,
     "offset"  bigint,
     "column"  text,

@@ -1,10 +1,11 @@
 -- Staging: the records a batch refused; moved to the ledger with the merge.
 CREATE UNLOGGED TABLE staged_rejects (
-    file          text NOT NULL,
-    line          bigint,
-    "offset"      bigint,
-    "column"      text,
-    reason        text NOT NULL,
-    detail        text NOT NULL,
-    raw           bytea NOT NULL
+    kind     text NOT NULL,
+    file     text COLLATE "C" NOT NULL,
+    line     bigint,
+    "offset" bigint,
+    "column" text,
+    reason   text NOT NULL,
+    detail   text NOT NULL,
+    raw      bytea NOT NULL
 ) WITH (autovacuum_enabled = false);
