@@ -367,9 +367,9 @@ def _check_schema(schema: str) -> None:
 @contextlib.contextmanager
 def _connection(dsn: str | None) -> "Iterator[Connection]":
     """Open the connection of a command that isn't a run."""
-    from sparkify_bulk import pipeline  # noqa: PLC0415
+    from sparkify_bulk import run  # noqa: PLC0415
 
-    with pipeline.open_connection(dsn) as connection:
+    with run.open_connection(dsn) as connection:
         yield connection
 
 
@@ -387,14 +387,14 @@ def psql(dsn: str | None, schema: str, arguments: tuple[str, ...]) -> None:
     """
     import shutil  # noqa: PLC0415
 
-    from sparkify_bulk import embedded, pipeline  # noqa: PLC0415
+    from sparkify_bulk import embedded, run  # noqa: PLC0415
 
     _check_schema(schema)
-    address, _ = pipeline.find_server(dsn)
+    address, _ = run.find_server(dsn)
     program = shutil.which("psql") or str(embedded.psql_path())
     options = os.environ.get("PGOPTIONS", "")
     os.environ["PGOPTIONS"] = f"{options} -c search_path={schema}".strip()
-    os.environ.update(pipeline.libpq_environment(address))
+    os.environ.update(run.libpq_environment(address))
     os.execv(program, ["psql", *arguments])  # noqa: S606 - no shell is wanted
 
 

@@ -1,43 +1,35 @@
-"""The story of `reload` and `load`; sole owner of threads, connections and cancellation."""
+"""The stories: what `reload`, `load`, `verify` and `replay` do, step by step.
+
+Sole owner of threads and cancellation.
+"""
 
 import contextlib
 import logging
 import math
-import resource
-import sys
-import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, as_completed, wait
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol
 
-import psycopg
 from psycopg import sql
 
 from sparkify_bulk import ledger, merge
-from sparkify_bulk.connection import (
-    Connection,
-    check_server,
-    connect,
-    describe,
-    libpq_is_configured,
-    parse_conninfo,
-)
-from sparkify_bulk.errors import (
-    BooksError,
-    DatabaseError,
-    RejectLimitError,
-    SparkifyBulkError,
-    StarBusyError,
-    UsageError,
-)
+from sparkify_bulk.connection import Connection, connect
+from sparkify_bulk.errors import BooksError, RejectLimitError, UsageError
 from sparkify_bulk.extract import UNREADABLE, digest_file
 from sparkify_bulk.manifest import Batch, Kind, Known, Manifest, make_manifest
-from sparkify_bulk.report import InputReport, Phase, Report, TableReport
-from sparkify_bulk.settings import Schemas, Settings, schemas
+from sparkify_bulk.report import Report, TableReport
+from sparkify_bulk.run import (
+    Run,
+    Unwatched,
+    Watch,
+    add_phase,
+    books_of,
+    clear,
+    open_run,
+    phase,
+    stop_watch,
+)
+from sparkify_bulk.settings import Schemas, Settings
 from sparkify_bulk.stage import (
     DATA_TABLES,
     Staged,
@@ -55,63 +47,13 @@ logger = logging.getLogger("sparkify_bulk")
 _KEYED_FIRST = ("artists", "songs", "users")
 
 
-class Watch(Protocol):
-    """Somebody who watches a run: told what begins, what goes on, and what has ended."""
-
-    def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
-        """Tell that a phase begins, and how much lies before it where that is known."""
-
-    def advance(self, *, files: int, bytes_: int, records: int) -> None:
-        """Tell that the phase got this much further."""
-
-    def end(self, phase: Phase) -> None:
-        """Tell that the phase has ended."""
-
-
-class Unwatched:
-    """Nobody watches."""
-
-    def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
-        """Do nothing."""
-
-    def advance(self, *, files: int, bytes_: int, records: int) -> None:
-        """Do nothing."""
-
-    def end(self, phase: Phase) -> None:
-        """Do nothing."""
-
-
-@dataclass(slots=True)
-class Run:
-    """One execution under way.
-
-    `control` works in autocommit; `publisher` holds the lock in a transaction that is open from
-    begin to end, and publishes in that same transaction: who loses the lock can't publish.
-    `grows` tells that the run adds to the files a star is made of, rather than making a new star.
-    """
-
-    settings: Settings
-    schemas: Schemas
-    watch: Watch
-    report: Report
-    dsn: str
-    control: Connection
-    publisher: Connection
-    begun: float
-    run_id: int = 0
-    target: Target | None = None
-    grows: bool = False
-    sent: Counter[str] = field(default_factory=Counter)
-    merging: set[Connection] = field(default_factory=set)
-
-
 def reload(settings: Settings, watch: Watch | None = None) -> Report:
     """Build the star anew from all files, and let it replace the old one at once.
 
     Raises:
         SparkifyBulkError: the run failed; the old star is untouched.
     """
-    with _open_run("reload", settings, watch or Unwatched()) as run:
+    with open_run("reload", settings, watch or Unwatched()) as run:
         merge.check_dependents(run.control, run.schemas.star)
         manifests = _list_files(run)
         target = run.target = _prepare_staging(run, manifests)
@@ -124,9 +66,9 @@ def reload(settings: Settings, watch: Watch | None = None) -> Report:
             _collect(run, "stage events", manifests, events)
             _fill_star(run, target, pool)
         _finish_star(run)
-        with _phase(run, "switch"):
+        with phase(run, "switch"):
             _publish(run, target)
-        _clear(run)
+        clear(run)
     return run.report
 
 
@@ -136,7 +78,7 @@ def load(settings: Settings, watch: Watch | None = None) -> Report:
     Raises:
         SparkifyBulkError: the run failed; the star is untouched.
     """
-    with _open_run("load", settings, watch or Unwatched()) as run:
+    with open_run("load", settings, watch or Unwatched()) as run:
         run.grows = merge.star_exists(run.control, run.schemas.star)
         manifests = _list_files(run)
         target = run.target = _prepare_staging(run, manifests)
@@ -144,175 +86,10 @@ def load(settings: Settings, watch: Watch | None = None) -> Report:
             _collect(run, "stage songs", manifests, _submit(pool, manifests, "songs", target))
             _collect(run, "stage events", manifests, _submit(pool, manifests, "events", target))
         _merge_live(run, target)
-        with _phase(run, "commit"):
+        with phase(run, "commit"):
             _publish(run, target)
-        _clear(run)
+        clear(run)
     return run.report
-
-
-# --- opening and closing a run --------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
-    """Connect, take the lock, put the run on record; and put on record how it ended."""
-    report = Report(command, datetime.now(UTC))
-    begun = time.monotonic()
-    names = schemas(settings.schema)
-    try:
-        watch.begin("connect")
-        dsn, target = find_server(settings.dsn)
-        with (
-            _refusals(),
-            connect(dsn, create_database=settings.create_database) as control,
-            connect(dsn) as publisher,
-        ):
-            report.target = target or describe(control)
-            run = Run(settings, names, watch, report, dsn, control, publisher, begun)
-            check_server(control)
-            publisher.execute("BEGIN")
-            # Nothing is held but the lock until the end, so waiting in a transaction does no harm.
-            publisher.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            _take_lock(run)
-            _put_on_record(run)
-            _clear(run)
-            watch.end(_add_phase(run, "connect", time.monotonic() - begun))
-            try:
-                yield run
-            except BaseException as error:
-                _abandon(run, error)
-                raise
-    except SparkifyBulkError as error:
-        report.error = error.message
-        error.report = report
-        raise
-    finally:
-        _stop_watch(report, begun)
-
-
-@contextlib.contextmanager
-def open_connection(dsn: str | None) -> Iterator[Connection]:
-    """Open a connection for a command that only looks, with the same server and the same errors."""
-    address, _ = find_server(dsn)
-    with _refusals(), connect(address) as connection:
-        yield connection
-
-
-def libpq_environment(dsn: str) -> dict[str, str]:
-    """Return libpq's environment variables for a connection string.
-
-    For programs started with it: the process list would show an argument to everybody.
-    """
-    return {
-        option.envvar.decode(): option.val.decode()
-        for option in parse_conninfo(dsn)
-        if option.envvar and option.val
-    }
-
-
-def find_server(dsn: str | None) -> tuple[str, str]:
-    """Return the connection string of the server to use; and its name, if it is the embedded."""
-    if dsn:
-        return dsn, ""
-    if libpq_is_configured():
-        return "", ""
-    from sparkify_bulk import embedded  # noqa: PLC0415 - only where it is needed
-
-    server = embedded.ensure_running()
-    logger.warning(
-        "No database named: using the EMBEDDED PostgreSQL %s, data in %s (choose with --dsn)",
-        server.version,
-        server.data,
-    )
-    return server.dsn, f"embedded PostgreSQL {server.version} in {server.home}"
-
-
-@contextlib.contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn what the server refuses into errors that say what to do."""
-    try:
-        yield
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise DatabaseError(
-            f"not enough rights: {error.diag.message_primary}",
-            hint="reload needs CREATE on the database (GRANT CREATE ON DATABASE … TO …) and the "
-            "ownership of the star; see docs/rules.md",
-        ) from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        message = error.diag.message_primary or str(error).strip().split("\n")[0]
-        raise DatabaseError(
-            f"the database ended the run: {message}",
-            hint="the star is untouched; see the server's log, then run again",
-        ) from error
-    except psycopg.Error as error:
-        raise SparkifyBulkError(
-            "the database refused a statement: "
-            f"{error.diag.message_primary or type(error).__name__} (SQLSTATE {error.sqlstate})",
-            hint="the star is untouched",
-        ) from error
-
-
-def _take_lock(run: Run) -> None:
-    """Take the star's lock for as long as the publisher's transaction is open.
-
-    Raises:
-        StarBusyError: another run holds it.
-    """
-    # Within one database, one key a star: run and star's name.
-    row = run.publisher.execute(
-        "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
-        (f"sparkify_bulk {run.schemas.star}",),
-    ).fetchone()
-    if not (row and row[0]):
-        who = ledger.holder(run.control, run.schemas.ledger)
-        raise StarBusyError(
-            f"the star in {run.schemas.star} is held by {who}", hint="wait until it has ended"
-        )
-
-
-def _put_on_record(run: Run) -> None:
-    merge.make_schema(run.control, run.schemas.ledger)
-    ledger.make_ledger(run.control, run.schemas.ledger)
-    folders = (run.settings.songs, run.settings.logs)
-    source = ", ".join(str(folder) for folder in folders if folder)
-    source = source.encode(errors="backslashreplace").decode()
-    run.run_id = ledger.record_run(
-        run.control, run.schemas.ledger, run.report.command, run.report.started_at, source
-    )
-    run.report.run_id = run.run_id
-
-
-def _abandon(run: Run, error: BaseException) -> None:
-    """Put on record that a run failed, keep its rejects, and remove what it staged."""
-    run.report.error = (
-        error.message if isinstance(error, SparkifyBulkError) else type(error).__name__
-    )
-    exit_code = error.exit_code if isinstance(error, SparkifyBulkError) else 1
-    _stop_watch(run.report, run.begun)
-    # The connection may be what failed; the next run finds what this one couldn't say.
-    with contextlib.suppress(psycopg.Error):
-        run.publisher.rollback()
-    with contextlib.suppress(psycopg.Error):
-        with run.control.transaction():
-            use_schemas(run.control, run.schemas.ledger)
-            if run.target and run.report.rejects.count:
-                see_staging(run.control, run.target)
-                ledger.keep_rejects(run.control, run.run_id)
-                unsee_staging(run.control)
-            ledger.complete_run(run.control, run.run_id, run.report, exit_code=exit_code)
-        _clear(run)
-
-
-def _clear(run: Run) -> None:
-    """Remove what this run, or a dead one, staged or built: only the lock's holder may."""
-    for name in (run.schemas.staging, run.schemas.build):
-        merge.drop_schema_tables(run.control, name)
-
-
-def _stop_watch(report: Report, begun: float) -> None:
-    report.seconds = round(time.monotonic() - begun, 3)
-    unit = 1 if sys.platform == "darwin" else 1024
-    report.peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 # --- steps --------------------------------------------------------------------------------------
@@ -320,12 +97,12 @@ def _stop_watch(report: Report, begun: float) -> None:
 
 def _list_files(run: Run) -> dict[Kind, Manifest]:
     folders: dict[Kind, object] = {"songs": run.settings.songs, "events": run.settings.logs}
-    with _phase(run, "list files"):
+    with phase(run, "list files"):
         manifests = {
             kind: _list_kind(run, kind, str(folder)) for kind, folder in folders.items() if folder
         }
     for manifest in manifests.values():
-        _books(run.report, manifest.kind).files_skipped = manifest.same
+        books_of(run.report, manifest.kind).files_skipped = manifest.same
         _tell_vanished(manifest)
     if not any(manifest.files + manifest.same for manifest in manifests.values()):
         roots = " or ".join(manifest.root for manifest in manifests.values())
@@ -418,7 +195,7 @@ def _collect(
     kind: Kind = "songs" if name == "stage songs" else "events"
     manifest = manifests.get(kind)
     files, size = (manifest.files, manifest.size) if manifest else (0, 0)
-    books = _books(run.report, kind)
+    books = books_of(run.report, kind)
     run.watch.begin(name, files=files, bytes_=size)
     # Batches of one kind begin while those of the other are still under way, and while songs are
     # merged: the phase is timed by its own batches; so phases overlap, and their sum is no total.
@@ -431,7 +208,7 @@ def _collect(
         run.sent.update(staged.rows)
         _count_rejects(run, staged)
         run.watch.advance(files=staged.files, bytes_=staged.bytes, records=staged.records)
-    run.watch.end(_add_phase(run, name, max(0.0, ended - began), books))
+    run.watch.end(add_phase(run, name, max(0.0, ended - began), books))
 
 
 def _count_rejects(run: Run, staged: Staged) -> None:
@@ -449,7 +226,7 @@ def _count_rejects(run: Run, staged: Staged) -> None:
 
 def _merge_catalogue(run: Run, target: Target) -> None:
     """Merge artists and songs into the new star, while events are still being staged."""
-    with _phase(run, "merge songs"), run.control.transaction():
+    with phase(run, "merge songs"), run.control.transaction():
         _enter_star(run.control, run.schemas.build, run.schemas, target)
         merge.check_staged(run.control, {"staged_songs": run.sent["staged_songs"]})
         for name in ("artists", "songs"):
@@ -461,7 +238,7 @@ def _merge_catalogue(run: Run, target: Target) -> None:
 def _fill_star(run: Run, target: Target, pool: ThreadPoolExecutor) -> None:
     """Fill the new star's other tables: songplays lane by lane, side by side."""
     sent = {name: run.sent[name] for name in (*DATA_TABLES, "staged_rejects", "staged_files")}
-    with _phase(run, "merge events"):
+    with phase(run, "merge events"):
         lanes = [pool.submit(_fill_lane, run, target, lane) for lane in range(target.lanes)]
         with run.control.transaction():
             _enter_star(run.control, run.schemas.build, run.schemas, target)
@@ -496,15 +273,15 @@ def _finish_star(run: Run) -> None:
     with run.control.transaction():
         use_schemas(run.control, run.schemas.build)
         merge.prepare(run.control)
-        with _phase(run, "remove duplicates"):
+        with phase(run, "remove duplicates"):
             duplicates = merge.fill(run.control, "duplicates")
-        with _phase(run, "build keys"):
+        with phase(run, "build keys"):
             merge.constrain(run.control, "keys", "time", "songplays")
-        with _phase(run, "build indexes"):
+        with phase(run, "build indexes"):
             merge.constrain(run.control, "indexes", *names)
-        with _phase(run, "check references"):
+        with phase(run, "check references"):
             merge.constrain(run.control, "references", *names)
-        with _phase(run, "analyse"):
+        with phase(run, "analyse"):
             for name in names:
                 run.control.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(name)))
             rows = merge.count_rows(run.control)
@@ -521,7 +298,7 @@ def _finish_star(run: Run) -> None:
 def _merge_live(run: Run, target: Target) -> None:
     """Merge everything staged into the live star, in the publisher's transaction."""
     star, connection = run.schemas.star, run.publisher
-    with _phase(run, "merge"):
+    with phase(run, "merge"):
         merge.make_schema(run.control, star)
         _enter_star(connection, star, run.schemas, target)
         if not run.grows:
@@ -568,7 +345,7 @@ def _publish(run: Run, target: Target) -> None:
         books.inserted = report.tables[table].inserted
         books.duplicates = books.accepted - books.inserted
     report.status = "succeeded_with_rejects" if report.rejects.count else "succeeded"
-    _stop_watch(report, run.begun)
+    stop_watch(report, run.begun)
     use_schemas(run.publisher, run.schemas.ledger)
     if report.command == "reload":
         see_staging(run.publisher, target)
@@ -582,27 +359,3 @@ def _publish(run: Run, target: Target) -> None:
         # Last, since readers wait from here to the commit.
         merge.switch(run.publisher, run.schemas.star, run.schemas.build)
     run.publisher.commit()
-
-
-# --- phases -------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _phase(run: Run, name: str) -> Iterator[None]:
-    """Time one step of a run, and tell who watches."""
-    run.watch.begin(name)
-    begun = time.monotonic()
-    yield
-    run.watch.end(_add_phase(run, name, time.monotonic() - begun))
-
-
-def _add_phase(run: Run, name: str, seconds: float, books: InputReport | None = None) -> Phase:
-    phase = Phase(
-        name, round(seconds, 3), books.records if books else 0, books.bytes if books else 0
-    )
-    run.report.phases.append(phase)
-    return phase
-
-
-def _books(report: Report, kind: Kind) -> InputReport:
-    return report.input.songs if kind == "songs" else report.input.events

@@ -1,0 +1,270 @@
+"""One run: opened under the star's lock and put on record, timed by phases, and closed."""
+
+import contextlib
+import logging
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+import psycopg
+
+from sparkify_bulk import ledger, merge
+from sparkify_bulk.connection import (
+    Connection,
+    check_server,
+    connect,
+    describe,
+    libpq_is_configured,
+    parse_conninfo,
+)
+from sparkify_bulk.errors import DatabaseError, SparkifyBulkError, StarBusyError
+from sparkify_bulk.manifest import Kind
+from sparkify_bulk.report import InputReport, Phase, Report
+from sparkify_bulk.settings import Schemas, Settings, schemas
+from sparkify_bulk.stage import Target, see_staging, unsee_staging, use_schemas
+
+logger = logging.getLogger("sparkify_bulk")
+
+
+class Watch(Protocol):
+    """Somebody who watches a run: told what begins, what goes on, and what has ended."""
+
+    def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
+        """Tell that a phase begins, and how much lies before it where that is known."""
+
+    def advance(self, *, files: int, bytes_: int, records: int) -> None:
+        """Tell that the phase got this much further."""
+
+    def end(self, phase: Phase) -> None:
+        """Tell that the phase has ended."""
+
+
+class Unwatched:
+    """Nobody watches."""
+
+    def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
+        """Do nothing."""
+
+    def advance(self, *, files: int, bytes_: int, records: int) -> None:
+        """Do nothing."""
+
+    def end(self, phase: Phase) -> None:
+        """Do nothing."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One execution under way.
+
+    `control` works in autocommit; `publisher` holds the lock in a transaction that is open from
+    begin to end, and publishes in that same transaction: who loses the lock can't publish.
+    `grows` tells that the run adds to the files a star is made of, rather than making a new star.
+    """
+
+    settings: Settings
+    schemas: Schemas
+    watch: Watch
+    report: Report
+    dsn: str
+    control: Connection
+    publisher: Connection
+    begun: float
+    run_id: int = 0
+    target: Target | None = None
+    grows: bool = False
+    sent: Counter[str] = field(default_factory=Counter)
+    merging: set[Connection] = field(default_factory=set)
+
+
+# --- opening and closing a run --------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
+    """Connect, take the lock, put the run on record; and put on record how it ended."""
+    report = Report(command, datetime.now(UTC))
+    begun = time.monotonic()
+    names = schemas(settings.schema)
+    try:
+        watch.begin("connect")
+        dsn, target = find_server(settings.dsn)
+        with (
+            _refusals(),
+            connect(dsn, create_database=settings.create_database) as control,
+            connect(dsn) as publisher,
+        ):
+            report.target = target or describe(control)
+            run = Run(settings, names, watch, report, dsn, control, publisher, begun)
+            check_server(control)
+            publisher.execute("BEGIN")
+            # Nothing is held but the lock until the end, so waiting in a transaction does no harm.
+            publisher.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            _take_lock(run)
+            _put_on_record(run)
+            clear(run)
+            watch.end(add_phase(run, "connect", time.monotonic() - begun))
+            try:
+                yield run
+            except BaseException as error:
+                _abandon(run, error)
+                raise
+    except SparkifyBulkError as error:
+        report.error = error.message
+        error.report = report
+        raise
+    finally:
+        stop_watch(report, begun)
+
+
+@contextlib.contextmanager
+def open_connection(dsn: str | None) -> Iterator[Connection]:
+    """Open a connection for a command that only looks, with the same server and the same errors."""
+    address, _ = find_server(dsn)
+    with _refusals(), connect(address) as connection:
+        yield connection
+
+
+def libpq_environment(dsn: str) -> dict[str, str]:
+    """Return libpq's environment variables for a connection string.
+
+    For programs started with it: the process list would show an argument to everybody.
+    """
+    return {
+        option.envvar.decode(): option.val.decode()
+        for option in parse_conninfo(dsn)
+        if option.envvar and option.val
+    }
+
+
+def find_server(dsn: str | None) -> tuple[str, str]:
+    """Return the connection string of the server to use; and its name, if it is the embedded."""
+    if dsn:
+        return dsn, ""
+    if libpq_is_configured():
+        return "", ""
+    from sparkify_bulk import embedded  # noqa: PLC0415 - only where it is needed
+
+    server = embedded.ensure_running()
+    logger.warning(
+        "No database named: using the EMBEDDED PostgreSQL %s, data in %s (choose with --dsn)",
+        server.version,
+        server.data,
+    )
+    return server.dsn, f"embedded PostgreSQL {server.version} in {server.home}"
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what the server refuses into errors that say what to do."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise DatabaseError(
+            f"not enough rights: {error.diag.message_primary}",
+            hint="reload needs CREATE on the database (GRANT CREATE ON DATABASE … TO …) and the "
+            "ownership of the star; see docs/rules.md",
+        ) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        message = error.diag.message_primary or str(error).strip().split("\n")[0]
+        raise DatabaseError(
+            f"the database ended the run: {message}",
+            hint="the star is untouched; see the server's log, then run again",
+        ) from error
+    except psycopg.Error as error:
+        raise SparkifyBulkError(
+            "the database refused a statement: "
+            f"{error.diag.message_primary or type(error).__name__} (SQLSTATE {error.sqlstate})",
+            hint="the star is untouched",
+        ) from error
+
+
+def _take_lock(run: Run) -> None:
+    """Take the star's lock for as long as the publisher's transaction is open.
+
+    Raises:
+        StarBusyError: another run holds it.
+    """
+    # Within one database, one key a star: run and star's name.
+    row = run.publisher.execute(
+        "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
+        (f"sparkify_bulk {run.schemas.star}",),
+    ).fetchone()
+    if not (row and row[0]):
+        who = ledger.holder(run.control, run.schemas.ledger)
+        raise StarBusyError(
+            f"the star in {run.schemas.star} is held by {who}", hint="wait until it has ended"
+        )
+
+
+def _put_on_record(run: Run) -> None:
+    merge.make_schema(run.control, run.schemas.ledger)
+    ledger.make_ledger(run.control, run.schemas.ledger)
+    folders = (run.settings.songs, run.settings.logs)
+    source = ", ".join(str(folder) for folder in folders if folder)
+    source = source.encode(errors="backslashreplace").decode()
+    run.run_id = ledger.record_run(
+        run.control, run.schemas.ledger, run.report.command, run.report.started_at, source
+    )
+    run.report.run_id = run.run_id
+
+
+def _abandon(run: Run, error: BaseException) -> None:
+    """Put on record that a run failed, keep its rejects, and remove what it staged."""
+    run.report.error = (
+        error.message if isinstance(error, SparkifyBulkError) else type(error).__name__
+    )
+    exit_code = error.exit_code if isinstance(error, SparkifyBulkError) else 1
+    stop_watch(run.report, run.begun)
+    # The connection may be what failed; the next run finds what this one couldn't say.
+    with contextlib.suppress(psycopg.Error):
+        run.publisher.rollback()
+    with contextlib.suppress(psycopg.Error):
+        with run.control.transaction():
+            use_schemas(run.control, run.schemas.ledger)
+            if run.target and run.report.rejects.count:
+                see_staging(run.control, run.target)
+                ledger.keep_rejects(run.control, run.run_id)
+                unsee_staging(run.control)
+            ledger.complete_run(run.control, run.run_id, run.report, exit_code=exit_code)
+        clear(run)
+
+
+def clear(run: Run) -> None:
+    """Remove what this run, or a dead one, staged or built: only the lock's holder may."""
+    for name in (run.schemas.staging, run.schemas.build):
+        merge.drop_schema_tables(run.control, name)
+
+
+def stop_watch(report: Report, begun: float) -> None:
+    report.seconds = round(time.monotonic() - begun, 3)
+    unit = 1 if sys.platform == "darwin" else 1024
+    report.peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+# --- phases -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def phase(run: Run, name: str) -> Iterator[None]:
+    """Time one step of a run, and tell who watches."""
+    run.watch.begin(name)
+    begun = time.monotonic()
+    yield
+    run.watch.end(add_phase(run, name, time.monotonic() - begun))
+
+
+def add_phase(run: Run, name: str, seconds: float, books: InputReport | None = None) -> Phase:
+    phase = Phase(
+        name, round(seconds, 3), books.records if books else 0, books.bytes if books else 0
+    )
+    run.report.phases.append(phase)
+    return phase
+
+
+def books_of(report: Report, kind: Kind) -> InputReport:
+    return report.input.songs if kind == "songs" else report.input.events

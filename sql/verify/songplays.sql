@@ -1,0 +1,30 @@
+-- Compare songplays with what the files say (expected_songplays): a row each kind of difference,
+-- with how many there are and a few keys.
+SELECT difference, count(*) AS rows, (array_agg(key ORDER BY key))[1:3] AS keys
+FROM (
+    SELECT
+        CASE
+            WHEN s.start_time IS NULL THEN 'missing'
+            WHEN e.start_time IS NULL THEN 'unknown to the files'
+            ELSE 'different'
+        END AS difference,
+        concat_ws(' ', coalesce(e.start_time, s.start_time), coalesce(e.user_id,
+            s.user_id), coalesce(e.session_id, s.session_id),
+            coalesce(e.item_in_session, s.item_in_session)) AS key
+    FROM songplays AS s
+    FULL JOIN expected_songplays AS e
+        ON s.start_time = e.start_time
+        AND s.user_id = e.user_id
+        AND s.session_id = e.session_id
+        AND s.item_in_session = e.item_in_session
+    WHERE
+        s.start_time IS NULL
+        OR e.start_time IS NULL
+        OR (s.level, s.song_id, s.artist_id, s.location, s.user_agent, s.song_title,
+         s.artist_name, s.duration)
+            IS DISTINCT FROM
+            (e.level, e.song_id, e.artist_id, e.location, e.user_agent, e.song_title,
+         e.artist_name, e.duration)
+) AS found
+GROUP BY difference
+ORDER BY difference;
