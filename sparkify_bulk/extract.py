@@ -249,7 +249,7 @@ def _read_chunks(
         chunk = file.read(wanted) if wanted > 0 else b""
         data = rest + chunk
         cut = _last_boundary(data) if chunk else len(data)
-        if not cut and len(data) < MAX_RECORD_BYTES:
+        if chunk and not cut and len(data) < MAX_RECORD_BYTES:
             rest = data
             continue
         whole, rest = data[: cut or len(data)], data[cut or len(data) :]

@@ -49,11 +49,15 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A stretch of bytes that is one record, decoded, or one piece of junk, with why."""
+    """A stretch of bytes that is one record, decoded, or one piece of junk, with why.
+
+    `unfinished` tells that the bytes end within it: with more of them it might be a record.
+    """
 
     start: int
     stop: int
     value: dict[str, Any] | Rejection
+    unfinished: bool = False
 
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -66,6 +70,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
+# Longest thing but a string that can be cut in two: an escaped pair of surrogates.
+_LONGEST_TOKEN = len("\\ud83d\\ude00")
 _DECODER = json.JSONDecoder(object_pairs_hook=_first_wins, parse_constant=_refuse_constant)
 _BETWEEN = re.compile("[ \t\r\n,\\[\\]\ufeff]*")
 _END_OF_LINE = re.compile(r"\r?\n|$")
@@ -83,19 +89,18 @@ def decode_records(data: bytes) -> Iterator[Found]:
     place = _Place(text, ascii_only=len(text) == len(data))
     position = 0
     while (position := _skip(_BETWEEN, text, position)) < len(text):
-        end, value = _decode_one(text, position)
+        end, value, unfinished = _decode_one(text, position)
         if not all_valid and _ESCAPED_BYTE.search(text, position, end):
             value = Rejection("malformed_json", "the record holds bytes that are not UTF-8")
-        yield Found(place.at(position), place.at(end), value)
+        yield Found(place.at(position), place.at(end), value, unfinished)
         position = end
 
 
 def end_of_whole_records(data: bytes) -> int:
     """Return how many of the bytes make up whole records, where more bytes will follow."""
     end = 0
-    last = len(data.rstrip(b" \t\r\n"))
     for found in decode_records(data):
-        if isinstance(found.value, Rejection) and found.stop >= last:
+        if found.unfinished:
             break
         end = found.stop
     return end
@@ -109,19 +114,32 @@ def _decode_text(data: bytes) -> tuple[str, bool]:
         return data.decode(errors="surrogateescape"), False
 
 
-def _decode_one(text: str, start: int) -> tuple[int, dict[str, Any] | Rejection]:
-    """Decode the record that begins here, or find where the junk that begins here ends."""
+def _decode_one(text: str, start: int) -> tuple[int, dict[str, Any] | Rejection, bool]:
+    """Decode the record that begins here, or find where the junk that begins here ends.
+
+    Also tell whether the text ends within it.
+    """
     if text[start] != "{":
         end = _END_OF_LINE.search(text, start)
         stop = end.start() if end else len(text)
-        return stop, Rejection("not_an_object", "the text is not a JSON object")
+        junk = Rejection("not_an_object", "the text is not a JSON object")
+        return stop, junk, stop == len(text)
     try:
         value, stop = _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError) as error:
         following = _NEXT_RECORD.search(text, start)
         stop = following.start() if following else len(text.rstrip())
-        return stop, Rejection("malformed_json", f"the record is not valid JSON: {_why(error)}")
-    return stop, value
+        junk = Rejection("malformed_json", f"the record is not valid JSON: {_why(error)}")
+        return stop, junk, following is None or _ran_out(error, text)
+    return stop, value, False
+
+
+def _ran_out(error: ValueError | RecursionError, text: str) -> bool:
+    """Tell whether the decoder failed because the text ends, perhaps in the middle of a token."""
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    # A string that a newline ends has "invalid control character" instead.
+    return error.msg.startswith("Unterminated string") or error.pos >= len(text) - _LONGEST_TOKEN
 
 
 def _why(error: ValueError | RecursionError) -> str:

@@ -1,0 +1,393 @@
+"""Bytes to typed frames: the fast path, the salvage path, and that the two agree."""
+
+import gzip
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+from trees import MOMENT, Tree, event, lines, song
+
+from sparkify_bulk import extract as extracting
+from sparkify_bulk.extract import Extract, FileCounts, Segment, extract
+from sparkify_bulk.manifest import Batch, Kind, make_manifest
+from sparkify_bulk.records import Reject
+from sparkify_bulk.transform import RULES
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+BATCH = Batch(0, "events", ".", "x.json", 0)
+
+
+def read(
+    kind: Kind, root: Path, **options: Any
+) -> tuple[pl.DataFrame, list[Reject], list[FileCounts]]:
+    """Extract a whole folder; return all rows, all rejects and the books, file by file."""
+    manifest = make_manifest(kind, str(root), **options)
+    frames = [pl.DataFrame(schema=RULES[kind].typed)]
+    rejects: list[Reject] = []
+    books: list[FileCounts] = []
+    for batch in manifest.batches:
+        counts = [FileCounts(file) for file in batch.files]
+        for part in extract(batch, counts):
+            frames.append(part.frame)
+            rejects.extend(part.rejects)
+        books.extend(counts)
+    for count in books:
+        assert count.records == count.accepted + count.filtered + count.rejected
+    return pl.concat(frames), rejects, books
+
+
+def fast(kind: Kind, data: bytes) -> Extract | None:
+    """Take the fast path."""
+    return extracting._parse_fast([Segment(0, data, 0, 0)], RULES[kind])  # noqa: SLF001
+
+
+def salvaged(kind: Kind, data: bytes) -> Extract:
+    """Take the salvage path."""
+    return extracting._salvage(Segment(0, data, 0, 0), RULES[kind], BATCH)  # noqa: SLF001
+
+
+def assert_paths_agree(kind: Kind, data: bytes) -> None:
+    """Hold the fast path to the salvage path's result, unless it refuses."""
+    one = fast(kind, data)
+    if one is None:
+        return
+    other = salvaged(kind, data)
+    assert other.rejects == [], "the fast path accepted what the salvage path rejects"
+    assert_frame_equal(one.frame, other.frame)
+    assert sum(one.records.values()) == sum(other.records.values())
+    assert sum(one.filtered.values()) == sum(other.filtered.values())
+
+
+# --- the two paths agree --------------------------------------------------------------------------
+
+EVENT_KEYS = st.sampled_from([*event(), "other"])
+SONG_KEYS = st.sampled_from([*song(), "other"])
+# JSON texts, so that the very spelling of a value is drawn.
+SPELLINGS = st.sampled_from(
+    [
+        "null", "true", "false", "0", "-0", "39", "39.0", "3.9e1", "390e-1", "39.5", "1e400", "-1",
+        "9223372036854775807", "9223372036854775808", "9007199254740993.0", "1e18", "NaN",
+        "4102444800000", "4102444800001", "1541105830796.0", "0.1", "1E2", "01", "+1", "1.", ".5",
+        '""', '"39"', '"39.0"', '" 39"', '"39 "', '"+39"', '"-39"', '"039"', '"3_9"', '"0x1f"',
+        '"1e2"', '"\u0663"', '"NextSong"', '"Home"', '"nextsong"', '"free"', '"12"', '"-1 x"',
+        '"true"', '"false"', '"null"', '"[1]"', '"{}"', '"{\\"a\\":1}"', '"a\\u0000b"',
+        '"\\ud800"', '"\\ud83d\\ude00"', '"\\/"', '"\\n"', '"\t"', '"\\x"', '"é"', '"e\u0301"',
+        '"\u2028"', '"\ufeff"', "[]", "{}", "[1,2]", '{"a":1}', '{"page":"NextSong"}', "'x'", "x",
+        "",
+    ]
+)  # fmt: skip
+BETWEEN = st.sampled_from(
+    ["\n", "\n", "\n", "\r\n", " ", "", ",", "\n\n", "\n \t\r\n", ",\n", "\v\n"]
+)
+HEADS = st.sampled_from(["", "", "", "\ufeff", "\n", "[", " "])
+TAILS = st.sampled_from(
+    ["", "\n", "\r\n", "]", " x", "\n1", "\nnull", "\n[]", "\n{}", '\n"x"', "{", "\n{"]
+)
+
+
+@st.composite
+def texts(draw: st.DrawFn, kind: Kind) -> bytes:
+    """Draw records, some with a value spelt oddly, a key doubled, or torn, and what is between."""
+    keys = EVENT_KEYS if kind == "events" else SONG_KEYS
+    parts = [draw(HEADS)]
+    for number in range(draw(st.integers(1, 4))):
+        record = event(number) if kind == "events" else song(number)
+        pairs = [(json.dumps(key), json.dumps(value)) for key, value in record.items()]
+        for _ in range(draw(st.integers(0, 2))):
+            key, spelling = draw(keys), draw(SPELLINGS)
+            where = draw(st.integers(0, len(pairs)))
+            if draw(st.booleans()):
+                pairs = [pair for pair in pairs if pair[0] != json.dumps(key)]
+            pairs.insert(min(where, len(pairs)), (json.dumps(key), spelling))
+        text = "{" + ", ".join(f"{key}: {value}" for key, value in pairs) + "}"
+        if draw(st.integers(0, 15)) == 0:
+            text = text[: draw(st.integers(0, len(text)))]
+        parts += [text, draw(BETWEEN)]
+    data = ("".join(parts) + draw(TAILS)).encode()
+    if draw(st.integers(0, 15)) == 0:
+        where = draw(st.integers(0, len(data)))
+        data = (
+            data[:where] + draw(st.sampled_from([b"\xff", b"\0", b"\xed\xa0\x80"])) + data[where:]
+        )
+    return data
+
+
+@settings(max_examples=400)
+@given(texts("events"))
+@example(lines(event(page="a\0b")))
+@example(lines(event(page="\ud800")))
+@example(lines(event(), b'{"page":"Home","ts":1} {"page":"Home","ts":2}'))
+@example(lines(event(), b"\n"))
+@example(b'{"page":"Home","auth":"\xff"}')
+def test_both_paths_read_the_same_events(data: bytes) -> None:
+    """Whatever the bytes of a log: the fast path refuses, or reads what the salvage path reads."""
+    assert_paths_agree("events", data)
+
+
+@settings(max_examples=400)
+@given(texts("songs"))
+def test_both_paths_read_the_same_songs(data: bytes) -> None:
+    """Whatever the bytes of a song file: the fast path refuses, or agrees with the salvage path."""
+    assert_paths_agree("songs", data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("events", lines(event(1), event(2, page="Home"), event(3))),
+        ("events", lines(event(1, userId="+39"), event(2, userId="039"))),
+        ("events", lines(event(1, song="12 Monkeys", artist="[x]"))),
+        ("events", lines(event(1)) + b"\r\n" + lines(event(2)) + b"\r\n"),
+        ("songs", lines(song(1), song(2))),
+        ("songs", lines(song(1, title="1999", artist_location="", year=0))),
+    ],
+)
+def test_the_fast_path_takes_what_is_clean(kind: Kind, data: bytes) -> None:
+    """Clean records go the fast path: it doesn't refuse out of mere caution."""
+    assert fast(kind, data) is not None
+    assert_paths_agree(kind, data)
+
+
+# --- layouts ------------------------------------------------------------------------------------
+
+RECORDS = [event(number) for number in range(1, 6)]
+LAYOUTS = {
+    "one a line": lines(*RECORDS),
+    "newline at the end": lines(*RECORDS) + b"\n",
+    "blank lines": b"\n\n" + lines(*RECORDS).replace(b"\n", b"\n \t\n\n") + b"\n\n",
+    "CRLF": lines(*RECORDS).replace(b"\n", b"\r\n") + b"\r\n",
+    "byte order mark": b"\xef\xbb\xbf" + lines(*RECORDS),
+    "pretty-printed": "\n".join(json.dumps(record, indent=4) for record in RECORDS).encode(),
+    "one array": json.dumps(RECORDS).encode(),
+    "one array, pretty-printed": json.dumps(RECORDS, indent=2).encode(),
+    "an array, a record a line": b"[\n" + lines(*RECORDS).replace(b"\n", b",\n") + b"\n]\n",
+    "all on one line": lines(*RECORDS).replace(b"\n", b" "),
+    "two on some lines": lines(*RECORDS).replace(b"\n", b"", 1),
+    "commas between": lines(*RECORDS).replace(b"\n", b",\n"),
+}
+
+
+@pytest.mark.parametrize("compression", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_same_rows(tree: Tree, layout: str, compression: str) -> None:
+    """However records are laid out, and packed, the same rows come out, and no reject."""
+    pack = {"": bytes, ".gz": gzip.compress, ".zst": zstd.compress}[compression]
+    tree.logs("plain/x.json", *RECORDS)
+    tree.logs(f"other/x.json{compression}", pack(LAYOUTS[layout]))
+    plain, _, _ = read("events", tree.log_folder / "plain")
+    other, rejects, (books,) = read("events", tree.log_folder / "other")
+    assert rejects == []
+    assert_frame_equal(other, plain)
+    assert books.records == len(RECORDS)
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b" \r\n\t", b"[]", b"[\n]\n", b"\xef\xbb\xbf"])
+def test_an_empty_file_holds_no_records(tree: Tree, data: bytes) -> None:
+    """A file with nothing in it but white space or an empty array is fine, and counts none."""
+    tree.logs("x.json", data)
+    frame, rejects, (books,) = read("events", tree.log_folder)
+    assert (frame.height, rejects, books.records) == (0, [], 0)
+
+
+def test_records_with_nested_objects_are_whole(tree: Tree) -> None:
+    """Objects within a record are no records of their own, even where one begins a line."""
+    nested = event(device={"parts": [{"id": 1}, {"id": 2}]})
+    tree.logs("x.json", json.dumps([nested, event(2)], indent=1).encode())
+    frame, rejects, _ = read("events", tree.log_folder)
+    assert (frame.height, rejects) == (2, [])
+
+
+# --- rejects say where ----------------------------------------------------------------------------
+
+BAD = b'{"page": "NextSong", "ts": "soon"}'
+TORN = b'{"page": "NextSong", "ts": 15'
+
+
+@pytest.mark.parametrize("separator", [b"\n", b"\r\n", b"\n\n"])
+def test_a_reject_names_its_line_offset_and_bytes(tree: Tree, separator: bytes) -> None:
+    """Each bad record among good ones is named by line, byte offset and its very bytes."""
+    good = json.dumps(event(song="Zoë 𝄞"), ensure_ascii=False).encode()
+    parts = [good, BAD, good, TORN, b"noise", good, b"[1]", BAD]
+    data = separator.join(parts)
+    tree.logs("a.json", event())
+    tree.logs("x.json", data)
+    frame, rejects, books = read("events", tree.log_folder)
+    assert frame.height == 4
+    assert [(count.records, count.accepted, count.rejected) for count in books] == [
+        (1, 1, 0),
+        (7, 3, 4),
+    ]
+    assert {reject.file for reject in rejects} == {1}
+    for reject in rejects:
+        assert reject.offset is not None
+        assert data[reject.offset :].startswith(reject.raw)
+        assert reject.line == data.count(b"\n", 0, reject.offset) + 1
+    found = [(reject.reason, reject.column) for reject in rejects]
+    # What is torn reaches to the next line that begins a record.
+    assert found == [
+        ("wrong_type", "ts"),
+        ("malformed_json", None),
+        ("not_an_object", None),
+        ("wrong_type", "ts"),
+    ]
+
+
+def test_a_reject_in_an_array_names_its_place(tree: Tree) -> None:
+    """A bad record inside a pretty-printed array is named by the line where it begins."""
+    data = json.dumps([event(), {"page": "NextSong"}, event(2)], indent=2).encode()
+    tree.logs("x.json", data)
+    frame, (reject,), _ = read("events", tree.log_folder)
+    assert frame.height == 2
+    assert (reject.reason, reject.column) == ("missing_field", "ts")
+    assert json.loads(reject.raw) == {"page": "NextSong"}
+    assert reject.offset == data.index(reject.raw)
+    assert reject.line == data.count(b"\n", 0, reject.offset) + 1
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("layout", ["lines", "crlf", "array", "pretty", "one line", "nested"])
+def test_a_file_cut_anywhere_gives_the_same_rows_and_rejects(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, layout: str, packed: bool
+) -> None:
+    """A file read in parts and small chunks gives what it gives whole, wherever the cuts fall."""
+    records: list[Any] = [event(number, ts=MOMENT + number * 10**6) for number in range(60)]
+    records[7] = records[31] = {"page": "NextSong", "ts": "soon"}
+    if layout == "nested":
+        records = [record | {"more": [{"a": 1}, {"b": [{}]}]} for record in records]
+    text = {
+        "lines": lines(*records),
+        "crlf": lines(*records).replace(b"\n", b"\r\n"),
+        "array": json.dumps(records).encode(),
+        "pretty": "\n".join(json.dumps(record, indent=2) for record in records).encode(),
+        "one line": lines(*records).replace(b"\n", b""),
+        "nested": json.dumps(records, indent=2).encode(),
+    }[layout]
+    tree.logs("x.json.gz" if packed else "x.json", gzip.compress(text) if packed else text)
+    whole, rejects, _ = read("events", tree.log_folder)
+    assert (whole.height, len(rejects)) == (58, 2)
+    for size in (400, 997, 5000):
+        monkeypatch.setattr(extracting, "CHUNK_BYTES", size // 3)
+        monkeypatch.setattr(extracting, "SALVAGE_BYTES", size // 2)
+        frame, found, books = read("events", tree.log_folder, batch_bytes=size)
+        assert_frame_equal(frame, whole)
+        assert found == rejects
+        assert sum(count.records for count in books) == 60
+        assert (
+            sum(count.bytes for count in books)
+            == (tree.log_folder / os.listdir(tree.log_folder)[0]).stat().st_size
+        )  # noqa: E501, PTH208
+
+
+def test_one_bad_record_leaves_the_rest_to_the_fast_path(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a small stretch around a bad record is read slowly."""
+    salvaged_bytes: list[int] = []
+    salvage = extracting._salvage  # noqa: SLF001
+
+    def watched(segment: Segment, *rest: Any) -> Extract:
+        salvaged_bytes.append(len(segment.data))
+        return salvage(segment, *rest)
+
+    monkeypatch.setattr(extracting, "_salvage", watched)
+    monkeypatch.setattr(extracting, "SALVAGE_BYTES", 2000)
+    records = [event(number) for number in range(200)]
+    tree.logs("x.json", *records[:77], BAD, *records[77:])
+    frame, rejects, _ = read("events", tree.log_folder)
+    assert (frame.height, len(rejects)) == (200, 1)
+    assert sum(salvaged_bytes) <= 2000
+
+
+# --- files that can't be read -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("x.json.gz", b"no gzip"),
+        ("x.json.zst", b"no zstd"),
+        ("x.json.gz", gzip.compress(lines(*RECORDS))[:-20]),
+        ("x.json.zst", zstd.compress(lines(*RECORDS))[:-20]),
+    ],
+)
+def test_a_damaged_file_is_one_reject_and_the_others_are_read(
+    tree: Tree, name: str, data: bytes
+) -> None:
+    """A file that can't be unpacked is rejected as such, and the run goes on with the next."""
+    tree.logs(name, data)
+    tree.logs("y.json", event())
+    frame, rejects, books = read("events", tree.log_folder)
+    assert [(reject.reason, reject.file, reject.line) for reject in rejects] == [
+        ("unreadable_file", 0, None)
+    ]
+    assert frame.height == 1
+    assert [count.accepted for count in books] == [0, 1]
+
+
+def test_a_file_that_vanished_is_a_reject(tree: Tree) -> None:
+    """A file that is gone when its turn comes is rejected; the others are read."""
+    gone = tree.logs("a.json", event(1))
+    tree.logs("b.json", event(2))
+    (batch,) = make_manifest("events", str(tree.log_folder)).batches
+    gone.unlink()
+    counts = [FileCounts(file) for file in batch.files]
+    parts = list(extract(batch, counts))
+    assert [reject.reason for part in parts for reject in part.rejects] == ["unreadable_file"]
+    assert sum(part.frame.height for part in parts) == 1
+
+
+@pytest.mark.parametrize("what", ["pipe", "link"])
+def test_what_took_a_files_place_is_not_read(tree: Tree, what: str) -> None:
+    """A pipe or a link put in a file's place after listing is rejected, and nothing hangs."""
+    path = tree.logs("a.json", event(1))
+    (batch,) = make_manifest("events", str(tree.log_folder)).batches
+    path.unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    (part,) = extract(batch, [FileCounts("a.json")])
+    assert [reject.reason for reject in part.rejects] == ["unreadable_file"]
+
+
+def test_a_file_that_shrank_is_read_to_its_end(tree: Tree) -> None:
+    """A file shorter than it was listed gives what it has."""
+    path = tree.logs("a.json", *RECORDS)
+    (batch,) = make_manifest("events", str(tree.log_folder)).batches
+    path.write_bytes(lines(*RECORDS[:2]))
+    (part,) = extract(batch, [FileCounts("a.json")])
+    assert (part.frame.height, part.rejects) == (2, [])
+
+
+def test_a_record_that_never_ends_is_refused(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that never close their record are rejected instead of gathered without limit."""
+    monkeypatch.setattr(extracting, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(extracting, "MAX_RECORD_BYTES", 1000)
+    tree.logs("x.json", event(1), b'{"page": "' + b"x" * 5000 + b'"', b"", event(2))
+    frame, rejects, _ = read("events", tree.log_folder)
+    assert frame.get_column("item_in_session").to_list() == [1, 2]
+    assert {reject.reason for reject in rejects} <= {"malformed_json", "not_an_object"}
+    assert rejects
+
+
+def test_songs_know_where_they_were_described(tree: Tree) -> None:
+    """A song's row carries its file and byte offset, on both paths and in every layout."""
+    data = b"\n  " + lines(song(1), song(2)) + b"\r\n\n" + lines(song(3))
+    tree.songs("a.json", song(9))
+    tree.songs("x.json", data)
+    tree.songs("y.json", data, BAD)
+    frame, _, _ = read("songs", tree.song_folder)
+    places = frame.select("file", "source_offset").rows()
+    offsets = [data.index(b'{"num_songs": 1, "song_id": "SO00%d' % n) for n in (1, 2, 3)]
+    assert places == [(0, 0), *((1, at) for at in offsets), *((2, at) for at in offsets)]
