@@ -123,7 +123,7 @@ def texts(draw: st.DrawFn, kind: Kind) -> bytes:
     return data
 
 
-@settings(max_examples=400)
+@settings(max_examples=1000)
 @given(texts("events"))
 @example(lines(event(page="a\0b")))
 @example(lines(event(page="\ud800")))
@@ -135,7 +135,7 @@ def test_both_paths_read_the_same_events(data: bytes) -> None:
     assert_paths_agree("events", data)
 
 
-@settings(max_examples=400)
+@settings(max_examples=1000)
 @given(texts("songs"))
 def test_both_paths_read_the_same_songs(data: bytes) -> None:
     """Whatever the bytes of a song file: the fast path refuses, or agrees with the salvage path."""

@@ -1,0 +1,416 @@
+"""The story of a run: what it promises while it goes on, and how it fails."""
+
+import json
+import threading
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from servers import LOCKED_ROLE, Server
+from trees import Tree, event, query, read_star, song
+
+import sparkify_bulk
+from sparkify_bulk import merge, pipeline, stage
+from sparkify_bulk.errors import (
+    BooksError,
+    DatabaseError,
+    RejectLimitError,
+    SparkifyBulkError,
+    StarBusyError,
+    UsageError,
+)
+from sparkify_bulk.tables import NAMES
+
+COMMANDS = ("reload", "load")
+BAD = {"page": "NextSong"}
+
+
+def run(command: str, *args: Any, **options: Any) -> Any:
+    """Run `reload` or `load`."""
+    return getattr(sparkify_bulk, command)(*args, **options)
+
+
+@pytest.fixture
+def star(database: str, tree: Tree) -> str:
+    """Make a small star: one song, two plays."""
+    tree.songs("a.json", song())
+    tree.logs("a.json", event(1), event(2))
+    sparkify_bulk.reload(tree.root, dsn=database)
+    return database
+
+
+def left_behind(dsn: str) -> list[str]:
+    """Return the tables in the schemas that only runs use."""
+    found = query(
+        dsn,
+        """SELECT schemaname || '.' || tablename FROM pg_tables
+        WHERE schemaname IN ('sparkify_staging', 'sparkify_build')""",
+    )
+    return [name for (name,) in found]
+
+
+def ledger(dsn: str) -> list[tuple[Any, ...]]:
+    """Return each run's command, status and exit code."""
+    return query(dsn, "SELECT command, status, exit_code FROM sparkify_ledger.runs ORDER BY run_id")
+
+
+# --- readers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_readers_see_whole_stars_only(database: str, tree: Tree, command: str) -> None:
+    """Whoever reads all tables in one statement during runs sees one run's star, whole."""
+    shapes = set()
+    count = sql.SQL("SELECT {}").format(
+        sql.SQL(", ").join(
+            sql.SQL("(SELECT count(*) FROM sparkify.{})").format(sql.Identifier(name))
+            for name in NAMES
+        )
+    )
+    tree.songs("0.json", song(0))
+    tree.logs("0.json", event(0, userId="0", song="Title 0", artist="Artist 0", length=200.0))
+    sparkify_bulk.reload(tree.root, dsn=database)
+    whole = {query(database, count)[0]}
+    failures: list[BaseException] = []
+
+    def keep_running() -> None:
+        try:
+            for number in range(1, 7):
+                tree.songs(f"{number}.json", song(number))
+                tree.logs(
+                    f"{number}.json",
+                    event(number, userId=str(number)),
+                    event(number + 100, userId=str(number)),
+                )
+                report = run(command, tree.root, dsn=database)
+                whole.add(tuple(report.tables[name].rows for name in NAMES))
+        except BaseException as error:  # noqa: BLE001 - shown by the test's own thread
+            failures.append(error)
+
+    runner = threading.Thread(target=keep_running)
+    runner.start()
+    with psycopg.connect(database, autocommit=True) as reader:
+        while runner.is_alive():
+            shapes.update(reader.execute(count).fetchall())
+    runner.join()
+    assert not failures
+    assert shapes <= whole
+    assert len(whole) == 7
+
+
+# --- one run at a time ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_second_run_is_turned_away_and_told_by_whom(
+    star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """While a run holds the star, another ends with exit code 5, and says who holds it."""
+    errors = []
+    clear = pipeline._clear  # noqa: SLF001
+
+    def meet(first: pipeline.Run) -> None:
+        monkeypatch.setattr(pipeline, "_clear", clear)
+        with pytest.raises(StarBusyError) as caught:
+            run(command, tree.root, dsn=star)
+        errors.append((caught.value, first.run_id))
+        clear(first)
+
+    monkeypatch.setattr(pipeline, "_clear", meet)
+    report = sparkify_bulk.load(tree.root, dsn=star)
+    ((error, run_id),) = errors
+    assert report.status == "succeeded"
+    assert error.exit_code == 5
+    assert f"run {run_id} (load" in error.message
+    assert run_id == report.run_id
+
+
+def test_stars_of_other_schemas_are_not_locked(star: str, tree: Tree) -> None:
+    """A run on one star doesn't hold up a run on another in the same database."""
+    with psycopg.connect(star) as holder:
+        holder.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('sparkify_bulk sparkify', 0))"
+        )
+        with pytest.raises(StarBusyError):
+            sparkify_bulk.load(tree.root, dsn=star)
+        assert sparkify_bulk.load(tree.root, dsn=star, schema="other").status == "succeeded"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_a_dead_run_left_is_removed(star: str, tree: Tree, command: str) -> None:
+    """The next run drops a dead run's staging and build tables, and marks it failed."""
+    before = ledger(star)
+    for statement in (
+        "CREATE SCHEMA IF NOT EXISTS sparkify_build",
+        "CREATE SCHEMA IF NOT EXISTS sparkify_staging",
+        "CREATE TABLE sparkify_build.songplays (a int)",
+        "CREATE UNLOGGED TABLE sparkify_staging.staged_songs_99_0 (a int)",
+        """INSERT INTO sparkify_ledger.runs
+        (command, started_at, input, client_host, client_pid, client_user)
+        VALUES ('load', now(), 'x', 'x', 1, 'x')""",
+    ):
+        query(star, statement)
+    run(command, tree.root, dsn=star)
+    assert left_behind(star) == []
+    assert ledger(star) == [*before, ("load", "failed", 1), (command, "succeeded", 0)]
+
+
+# --- failures leave the star as it was ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_more_rejects_than_allowed_end_the_run(
+    star: str, tree: Tree, command: str, jobs: int
+) -> None:
+    """Past the limit the star stays untouched, and the rejects are on record."""
+    before = read_star(star, surrogate=True)
+    tree.logs("b.json", event(8), BAD, b"noise", event(9))
+    with pytest.raises(RejectLimitError) as caught:
+        run(command, tree.root, dsn=star, max_rejects=1, jobs=jobs)
+    assert caught.value.exit_code == 6
+    assert caught.value.report is not None
+    assert caught.value.report.status == "failed"
+    assert read_star(star, surrogate=True) == before
+    assert ledger(star)[-1] == (command, "failed", 6)
+    kept = query(
+        star, 'SELECT file, line, reason, raw FROM sparkify_ledger.rejects ORDER BY "offset"'
+    )
+    assert kept == [
+        ("log_data/b.json", 2, "missing_field", json.dumps(BAD).encode()),
+        ("log_data/b.json", 3, "not_an_object", b"noise"),
+    ]
+    assert left_behind(star) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_as_many_rejects_as_allowed_do_no_harm(star: str, tree: Tree, command: str) -> None:
+    """At the limit the run succeeds, with rejects: exit code 3."""
+    tree.logs("b.json", event(8), BAD, b"noise", event(9))
+    report = run(command, tree.root, dsn=star, max_rejects=2)
+    assert (report.status, report.exit_code) == ("succeeded_with_rejects", 3)
+    assert report.rejects.by_reason == {"missing_field": 1, "not_an_object": 1}
+    assert report.tables["songplays"].rows == 4
+    assert ledger(star)[-1] == (command, "succeeded_with_rejects", 3)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "name", ["staged_songs", "staged_songplays", "staged_users", "staged_time"]
+)
+def test_staging_that_was_emptied_is_noticed(
+    star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
+    """Rows that vanish between COPY and merge, as in a server's crash, fail the run."""
+    before = read_star(star, surrogate=True)
+    check = merge.check_staged
+
+    def emptied(connection: Any, sent: dict[str, int]) -> None:
+        if name in sent:
+            (table,) = query(
+                star,
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'sparkify_staging'"
+                " AND tablename LIKE %s",
+                (f"{name}%",),
+            )[0]
+            truncate = sql.SQL("DELETE FROM {}")
+            query(star, truncate.format(sql.Identifier("sparkify_staging", table)))
+        check(connection, sent)
+
+    monkeypatch.setattr(merge, "check_staged", emptied)
+    with pytest.raises(BooksError, match=name):
+        run(command, tree.root, dsn=star, jobs=1)
+    assert read_star(star, surrogate=True) == before
+    assert left_behind(star) == []
+    assert ledger(star)[-1] == (command, "failed", 1)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_worker_that_fails_fails_the_run(
+    star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """An error in any worker ends the run, and leaves nothing behind."""
+    before = read_star(star, surrogate=True)
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(stage, "stage_events", fail)
+    with pytest.raises(ZeroDivisionError):
+        run(command, tree.root, dsn=star)
+    assert read_star(star, surrogate=True) == before
+    assert left_behind(star) == []
+    assert ledger(star)[-1] == (command, "failed", 1)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_folder_without_files_is_a_mistake(star: str, tree: Tree, command: str) -> None:
+    """A reload of nothing doesn't empty the star: it is refused."""
+    before = read_star(star)
+    for path in tree.root.rglob("*.json"):
+        path.unlink()
+    with pytest.raises(UsageError, match="no song or log files"):
+        run(command, tree.root, dsn=star)
+    assert read_star(star) == before
+
+
+def test_a_star_of_other_columns_is_not_merged_into(star: str, tree: Tree) -> None:
+    """A load names the tables that aren't this version's, and touches nothing."""
+    query(star, "ALTER TABLE sparkify.users RENAME COLUMN level TO tier")
+    with pytest.raises(SparkifyBulkError, match="users"):
+        sparkify_bulk.load(tree.root, dsn=star)
+
+
+# --- dependents, rights, and what a reload carries over -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("CREATE VIEW public.top AS SELECT * FROM sparkify.songplays", "view top"),
+        ("CREATE VIEW sparkify.top AS SELECT level FROM sparkify.users", "view sparkify.top"),
+        (
+            "CREATE MATERIALIZED VIEW public.top AS SELECT * FROM sparkify.songs",
+            "materialized view top",
+        ),
+        (
+            "CREATE TABLE public.likes (song text CONSTRAINT liked REFERENCES sparkify.songs)",
+            "foreign key liked of likes",
+        ),
+    ],
+)
+def test_dependents_refuse_a_reload_by_name(
+    star: str, tree: Tree, statement: str, name: str
+) -> None:
+    """What a switch can't carry over is named before anything is done; load goes on."""
+    query(star, statement)
+    with pytest.raises(SparkifyBulkError, match=name.split(" of ")[0].split(".")[-1]) as caught:
+        sparkify_bulk.reload(tree.root, dsn=star)
+    assert name.split()[0] in caught.value.message
+    assert sparkify_bulk.load(tree.root, dsn=star).status == "succeeded"
+
+
+def test_a_reload_carries_rights_owner_and_comments_over(
+    server: Server, star: str, tree: Tree
+) -> None:
+    """The new tables belong to whom the old ones did, with the same rights and comments."""
+    for role in ("Keeper x", "reader"):
+        server.execute(
+            sql.SQL(
+                "DO $$ BEGIN CREATE ROLE {}; EXCEPTION WHEN duplicate_object THEN END $$"
+            ).format(sql.Identifier(role))
+        )
+    for statement in (
+        "GRANT SELECT ON sparkify.songplays TO reader WITH GRANT OPTION",
+        "GRANT SELECT, INSERT ON sparkify.time TO PUBLIC",
+        "GRANT SELECT (user_id, level) ON sparkify.users TO reader",
+        "COMMENT ON TABLE sparkify.users IS 'it''s 100%'",
+        "COMMENT ON COLUMN sparkify.users.level IS 'free or \\paid'",
+        'ALTER TABLE sparkify.songs OWNER TO "Keeper x"',
+    ):
+        query(star, statement)
+    look = """
+        SELECT c.relname, pg_get_userbyid(c.relowner), c.relacl::text,
+            obj_description(c.oid, 'pg_class'),
+            (SELECT array_agg((a.attname, a.attacl::text, col_description(c.oid, a.attnum))::text
+             ORDER BY a.attnum)
+             FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)
+        FROM pg_class c WHERE relnamespace = 'sparkify'::regnamespace AND relkind = 'r'
+        ORDER BY relname"""
+    before = query(star, look)
+    oids = query(star, "SELECT 'sparkify.users'::regclass::oid")
+    sparkify_bulk.reload(tree.root, dsn=star)
+    assert query(star, "SELECT 'sparkify.users'::regclass::oid") != oids
+    assert query(star, look) == before
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_too_few_rights_are_said_so(
+    server: Server, database: str, tree: Tree, command: str
+) -> None:
+    """A role that may not make schemas is told what it lacks, with exit code 4."""
+    tree.logs("a.json", event())
+    server.execute(
+        sql.SQL("DO $$ BEGIN CREATE ROLE meek LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
+    )
+    dsn = database.replace("user=postgres", "user=meek")
+    with pytest.raises(DatabaseError, match="not enough rights") as caught:
+        run(command, logs=tree.log_folder, dsn=dsn)
+    assert caught.value.exit_code == 4
+    assert "GRANT" in caught.value.hint
+
+
+# --- nobody else's functions --------------------------------------------------------------------
+
+TRAPS = (
+    "to_timestamp(double precision) RETURNS timestamptz",
+    "hashtextextended(text, integer) RETURNS bigint",
+    "set_config(text, text, boolean) RETURNS text",
+    "current_setting(text) RETURNS text",
+    "format(text, text, name, text, text) RETURNS text",
+    "format(text, name, text) RETURNS text",
+    "format(text, name, name, text) RETURNS text",
+    "format(text, name, name) RETURNS text",
+    "count() RETURNS bigint",
+    "coalesce_(text) RETURNS text",
+    "joined(name, name) RETURNS text",
+    "joined(text, name) RETURNS text",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_functions_and_tables_in_public_are_never_used(star: str, tree: Tree, command: str) -> None:
+    """Whatever somebody plants in `public`, a run neither calls it nor writes to it."""
+    query(star, "CREATE TABLE public.sprung (what text)")
+    for trap in TRAPS:
+        query(
+            star,
+            f"""CREATE FUNCTION public.{trap} LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'sprung: {trap}'; END $$""",
+        )
+    for left in ("name", "text"):
+        query(
+            star,
+            f"""CREATE OPERATOR public.|| (FUNCTION = public.joined, LEFTARG = {left},
+            RIGHTARG = name)""",
+        )
+    query(
+        star,
+        """CREATE AGGREGATE public.array_agg(text) (SFUNC = array_append, STYPE = text[],
+        INITCOND = '{sprung}')""",
+    )
+    for name in (*NAMES, *stage.TABLES, "runs", "files", "rejects"):
+        query(star, sql.SQL("CREATE TABLE public.{} (a integer)").format(sql.Identifier(name)))
+    expected = read_star(star)
+    query(star, "GRANT SELECT ON sparkify.users TO PUBLIC")
+    query(star, "COMMENT ON TABLE sparkify.users IS 'x'")
+    query(star, "COMMENT ON COLUMN sparkify.users.level IS 'x'")
+    assert run(command, tree.root, dsn=star).status == "succeeded"
+    assert read_star(star) == expected
+    for name in NAMES:
+        assert query(star, sql.SQL("SELECT * FROM public.{}").format(sql.Identifier(name))) == []
+
+
+# --- where the data goes --------------------------------------------------------------------------
+
+
+def test_the_target_shows_no_password(server: Server, database: str, tree: Tree) -> None:
+    """The report names user and database, and no password even where one was needed."""
+    tree.logs("a.json", event())
+    query(
+        database,
+        sql.SQL(
+            "DO $$ BEGIN CREATE ROLE {0} LOGIN SUPERUSER; EXCEPTION WHEN duplicate_object"
+            " THEN END $$"
+        ).format(sql.Identifier(LOCKED_ROLE)),
+    )
+    query(database, f"ALTER ROLE {LOCKED_ROLE} PASSWORD 'hush hush'")
+    dsn = database.replace("user=postgres", f"user={LOCKED_ROLE} password='hush hush'")
+    report = sparkify_bulk.reload(logs=tree.log_folder, dsn=dsn)
+    assert report.target.startswith(f"{LOCKED_ROLE}@{server.home}")
+    assert "hush" not in report.to_json().decode()
+    assert (
+        query(database, "SELECT report::text FROM sparkify_ledger.runs WHERE report::text ~ 'hush'")
+        == []
+    )
