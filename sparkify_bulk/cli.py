@@ -5,11 +5,13 @@ and completion answer at once.
 """
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from sparkify_bulk import __version__
-from sparkify_bulk.errors import SparkifyBulkError
+from sparkify_bulk.errors import SparkifyBulkError, UsageError
 
 if TYPE_CHECKING:
     from sparkify_bulk.connection import Connection
@@ -85,33 +87,41 @@ _JSON = _option("--json", "as_json", is_flag=True, help="JSON on stdout, nothing
 _FOLDER = click.Path(path_type=Path)
 
 
-def _run_options(command: _Command) -> _Command:
-    """Add what `reload` and `load` take."""
-    options = [
-        click.argument(
-            "data", required=False, type=_FOLDER, metavar="[DATA]", envvar=f"{_PREFIX}DATA"
-        ),
-        _option("--songs", metavar="DIR", type=_FOLDER, help="Song files, if not DATA/song_data."),
-        _option("--logs", metavar="DIR", type=_FOLDER, help="Event logs, if not DATA/log_data."),
-        _DSN,
-        _SCHEMA,
-        _option(
-            "--jobs", metavar="N", type=int, help="Parallel workers.  [default: the processors]"
-        ),
-        _option(
-            "--max-rejects",
-            metavar="N",
-            type=int,
-            help="More rejects than this: stop, star untouched.  [default: no limit]",
-        ),
-        _option("--create-database", is_flag=True, help="Make the database if it doesn't exist."),
-        _JSON,
-        _option("--quiet", is_flag=True, help="Only warnings and errors on stderr."),
-        _option("-v", "--verbose", is_flag=True, help="More on stderr."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+_DATA = (
+    click.argument("data", required=False, type=_FOLDER, metavar="[DATA]", envvar=f"{_PREFIX}DATA"),
+    _option("--songs", metavar="DIR", type=_FOLDER, help="Song files, if not DATA/song_data."),
+    _option("--logs", metavar="DIR", type=_FOLDER, help="Event logs, if not DATA/log_data."),
+)
+_TARGET = (_DSN, _SCHEMA)
+_JOBS = _option(
+    "--jobs", metavar="N", type=int, help="Parallel workers.  [default: the processors]"
+)
+_MAX_REJECTS = _option(
+    "--max-rejects",
+    metavar="N",
+    type=int,
+    help="More rejects than this: stop, star untouched.  [default: no limit]",
+)
+_CREATE = _option("--create-database", is_flag=True, help="Make the database if it doesn't exist.")
+_REHASH = _option(
+    "--rehash", is_flag=True, help="Compare the content of files that look unchanged, too."
+)
+_TALK = (
+    _JSON,
+    _option("--quiet", is_flag=True, help="Only warnings and errors on stderr."),
+    _option("-v", "--verbose", is_flag=True, help="More on stderr."),
+)
+
+
+def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Add options to a command, in the order in which its help shows them."""
+
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -130,7 +140,7 @@ def cli() -> None:
 
 
 @cli.command()
-@_run_options
+@_options(*_DATA, *_TARGET, _JOBS, _MAX_REJECTS, _CREATE, *_TALK)
 def reload(**options: Any) -> int:  # noqa: ANN401 - click's
     """Build the star anew from all files; it replaces the old one at once.
 
@@ -142,8 +152,7 @@ def reload(**options: Any) -> int:  # noqa: ANN401 - click's
 
 
 @cli.command()
-@_run_options
-@_option("--rehash", is_flag=True, help="Compare the content of files that look unchanged, too.")
+@_options(*_DATA, *_TARGET, _JOBS, _MAX_REJECTS, _CREATE, _REHASH, *_TALK)
 def load(**options: Any) -> int:  # noqa: ANN401 - click's
     """Merge new and changed files into the live star.
 
@@ -156,21 +165,63 @@ def load(**options: Any) -> int:  # noqa: ANN401 - click's
 
 
 def _run(command: str, *, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: ANN401
-    """Run a command and print its report; return the exit code."""
+    """Run a reload or a load, and print its report; return the exit code."""
     from sparkify_bulk import pipeline  # noqa: PLC0415
 
-    _log_to_stderr(quiet=quiet, verbose=verbose)
     settings = _settings(**options)
     story = pipeline.reload if command == "reload" else pipeline.load
-    try:
-        with _watch(quiet=quiet) as watch:
-            report = story(settings, watch)
-    except SparkifyBulkError as error:
-        if as_json and error.report is not None:
-            _write(error.report.to_json())
-        raise
+    with _told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
+        report = story(settings, watch)
     _print_report(report, as_json=as_json, quiet=quiet)
     return report.exit_code
+
+
+@cli.command()
+@_options(*_DATA, *_TARGET, _JOBS, *_TALK)
+def verify(*, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: ANN401
+    """Read all files again, record by record, and say whether the star agrees with them.
+
+    Exit 0 if it does, 1 if not. The star is only read.
+
+    Example: sparkify-bulk verify data
+    """
+    from sparkify_bulk import pipeline, render  # noqa: PLC0415
+
+    settings = _settings(**options)
+    with _told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
+        report, differences = pipeline.verify(settings, watch)
+    if as_json:
+        found = [dataclasses.asdict(difference) for difference in differences]
+        _write_line(report.to_dict() | {"differences": found})
+    elif differences:
+        columns = ("table", "difference", "rows", "for example")
+        rows = [(d.table, d.difference, d.rows, "; ".join(d.keys)) for d in differences]
+        render.console().print(render.listing(columns, rows))
+    elif not quiet:
+        click.echo(f"Star and files agree: {report.tables['songplays'].rows:,} songplays compared.")
+    return report.exit_code
+
+
+@cli.command()
+@_options(*_DATA, *_TARGET, _REHASH, _JSON)
+def plan(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401
+    """Say what a load would read: files new, changed, unchanged and vanished. Writes nothing.
+
+    Example: sparkify-bulk plan data
+    """
+    from sparkify_bulk import pipeline, render  # noqa: PLC0415
+
+    columns = ("files", "new", "changed", "same", "vanished", "bytes")
+    manifests = pipeline.plan(_settings(jobs=None, **options))
+    rows = {
+        kind: (m.files, m.new, m.changed, m.same, len(m.vanished), m.size)
+        for kind, m in manifests.items()
+    }
+    if as_json:
+        _write_line({kind: dict(zip(columns, row, strict=True)) for kind, row in rows.items()})
+    else:
+        listed = [(kind, *row) for kind, row in rows.items()]
+        render.console().print(render.listing(("to read", *columns), listed))
 
 
 def _settings(
@@ -185,6 +236,19 @@ def _settings(
 
     songs, logs = input_folders(data, songs, logs)
     return Settings(songs, logs, jobs=default_jobs() if jobs is None else jobs, **options)
+
+
+@contextlib.contextmanager
+def _told(*, as_json: bool, quiet: bool, verbose: bool) -> Iterator[Any]:
+    """Let a run be watched and logged; print the report of one that fails, where JSON is wanted."""
+    _log_to_stderr(quiet=quiet, verbose=verbose)
+    try:
+        with _watch(quiet=quiet) as watch:
+            yield watch
+    except SparkifyBulkError as error:
+        if as_json and error.report is not None:
+            _write(error.report.to_json())
+        raise
 
 
 @contextlib.contextmanager
@@ -223,31 +287,137 @@ def _write(document: bytes) -> None:
 # --- the ledger -----------------------------------------------------------------------------------
 
 
-@cli.command()
-@_option("--run", "run_id", metavar="N", type=int, help="Another run than the last.")
-@_DSN
-@_SCHEMA
-@_JSON
-def rejects(run_id: int | None, dsn: str | None, schema: str, *, as_json: bool) -> None:
+_RUN = _option("--run", "run_id", metavar="N", type=int, help="Another run than the last.")
+
+
+@cli.group(invoke_without_command=True)
+@_options(
+    _RUN,
+    _option("--reason", metavar="CODE", help="Only those refused for this reason."),
+    _option("--file", metavar="NAME", help="Only those of this file, named as it is listed."),
+    _option("--by-reason", is_flag=True, help="Count them by reason instead."),
+    _option("--output", metavar="FILE", type=_FOLDER, help="Write them to a new file, as NDJSON."),
+    *_TARGET,
+    _JSON,
+)
+@click.pass_context
+def rejects(
+    context: click.Context,
+    /,
+    *,
+    by_reason: bool,
+    output: Path | None,
+    dsn: str | None,
+    schema: str,
+    as_json: bool,
+    **chosen: Any,  # noqa: ANN401
+) -> None:
     """List the records that the last run refused.
 
-    Example: sparkify-bulk rejects --json > rejects.ndjson
+    Example: sparkify-bulk rejects --output rejects.ndjson
     """
-    from sparkify_bulk import ledger, render  # noqa: PLC0415
+    if context.invoked_subcommand:
+        return
+    from sparkify_bulk import ledger  # noqa: PLC0415
     from sparkify_bulk.settings import schemas  # noqa: PLC0415
 
     with _connection(dsn) as connection:
-        rows = ledger.list_rejects(connection, schemas(schema).ledger, run_id)
-        if as_json:
+        rows = ledger.list_rejects(connection, schemas(schema).ledger, **chosen)
+        if output:
+            _export(rows, output)
+        elif as_json:
             for row in rows:
-                _write_line(row | {"raw": row["raw"].decode(errors="backslashreplace")})
-            return
+                _write_line(_reject_document(row))
+        else:
+            _print_rejects(rows, by_reason=by_reason)
+
+
+def _reject_document(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"raw": row["raw"].decode(errors="backslashreplace")}
+
+
+def _export(rows: Iterator[dict[str, Any]], output: Path) -> None:
+    """Write rejects to a file that only its owner may read; it must be new, and is no link."""
+    import orjson  # noqa: PLC0415
+
+    try:
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise UsageError(
+            f"{output} can't be made: {error.strerror}", hint="name a file that doesn't exist"
+        ) from error
+    with os.fdopen(descriptor, "wb") as file:
+        for row in rows:
+            file.write(orjson.dumps(_reject_document(row), option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool) -> None:
+    from sparkify_bulk import render  # noqa: PLC0415
+
+    if by_reason:
+        columns: tuple[str, ...] = ("reason", "rejects")
+        found = Counter(row["reason"] for row in rows).most_common()
+    else:
         columns = ("file", "line", "column", "reason", "detail")
-        found = [[row[column] for column in columns] for row in rows]
+        found = [tuple(row[column] for column in columns) for row in rows]
     if found:
         render.console().print(render.listing(columns, found))
     else:
         click.echo("No rejects.")
+
+
+@rejects.command()
+@_options(
+    _option("--run", "run_id", metavar="N", type=int, help="Only those of this run."),
+    _option(
+        "--repaired",
+        metavar="FILE",
+        type=_FOLDER,
+        help="An exported file whose raw texts were mended; only what it holds is replayed.",
+    ),
+    *_TARGET,
+    *_TALK,
+)
+def replay(
+    *,
+    run_id: int | None,
+    repaired: Path | None,
+    dsn: str | None,
+    schema: str,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Load rejected records again, after the rules or the records were mended.
+
+    Those that are good now are merged into the star and marked as settled; exit 3 if any is left.
+
+    Example: sparkify-bulk rejects replay --repaired rejects.ndjson
+    """
+    from sparkify_bulk import pipeline  # noqa: PLC0415
+    from sparkify_bulk.settings import Settings  # noqa: PLC0415
+
+    settings = Settings(None, None, dsn=dsn, schema=schema)
+    mended = _read_repaired(repaired) if repaired else None
+    with _told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
+        report = pipeline.replay(settings, watch, run_id=run_id, repaired=mended)
+    _print_report(report, as_json=as_json, quiet=quiet)
+    return report.exit_code
+
+
+def _read_repaired(path: Path) -> dict[int, bytes]:
+    """Read an exported file whose raw texts were mended: bytes by reject_id."""
+    import orjson  # noqa: PLC0415
+
+    try:
+        lines = path.read_bytes().splitlines()
+        documents = [orjson.loads(line) for line in lines if line.strip()]
+        return {document["reject_id"]: document["raw"].encode() for document in documents}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} is no export of rejects: {error}",
+            hint="make one with sparkify-bulk rejects --output FILE, and mend its raw texts",
+        ) from error
 
 
 @cli.command()
@@ -310,7 +480,7 @@ def show(question: str | None, dsn: str | None, schema: str, *, as_json: bool) -
 
     Example: sparkify-bulk show most_played_songs
     """
-    from sparkify_bulk import render, statements  # noqa: PLC0415
+    from sparkify_bulk import pipeline, render, statements  # noqa: PLC0415
     from sparkify_bulk.stage import use_schemas  # noqa: PLC0415
 
     known = [name.removeprefix("analysis/") for name in statements.names("analysis")]
@@ -318,7 +488,7 @@ def show(question: str | None, dsn: str | None, schema: str, *, as_json: bool) -
         raise click.UsageError(f"no question {question!r}; there are {', '.join(known)}")
     _check_schema(schema)
     with _connection(dsn) as connection, connection.transaction():
-        _require_star(connection, schema)
+        pipeline.require_star(connection, schema)
         use_schemas(connection, schema)
         for name in [question] if question else known:
             text = statements.read(f"analysis/{name}")
@@ -332,16 +502,6 @@ def show(question: str | None, dsn: str | None, schema: str, *, as_json: bool) -
                 out = render.console()
                 out.print(text.splitlines()[0].removeprefix("-- "), style="bold")
                 out.print(render.listing(columns, rows))
-
-
-def _require_star(connection: "Connection", schema: str) -> None:
-    from sparkify_bulk import merge  # noqa: PLC0415
-
-    if not merge.star_exists(connection, schema):
-        raise SparkifyBulkError(
-            f"there is no star in the schema {schema}",
-            hint="make one with sparkify-bulk reload DATA, or name another by --schema",
-        )
 
 
 @cli.command()

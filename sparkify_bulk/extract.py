@@ -20,7 +20,7 @@ from typing import BinaryIO, cast
 
 import polars as pl
 
-from sparkify_bulk.manifest import BATCH_BYTES, BOUNDARY, Batch, cut
+from sparkify_bulk.manifest import BATCH_BYTES, BOUNDARY, Batch, Kind, cut
 from sparkify_bulk.records import (
     MAX_RECORD_BYTES,
     Reject,
@@ -91,18 +91,21 @@ class Extract:
     rejects: list[Reject] = field(default_factory=list)
 
 
-def extract(batch: Batch, counts: list[FileCounts]) -> Iterator[Extract]:
+def extract(batch: Batch, counts: list[FileCounts], *, slowly: bool = False) -> Iterator[Extract]:
     """Yield the records of a batch, a buffer at a time.
 
     Args:
         batch: the files, or the part of a file, to read.
         counts: one entry a file of the batch, in its order; filled while reading.
+        slowly: take the salvage path throughout.
     """
     rules = RULES[batch.kind]
     for segments in _gather(batch, counts):
         if isinstance(segments, Reject):
             empty = pl.DataFrame(schema=rules.typed)
             extracts = iter([Extract(empty, Counter([segments.file]), rejects=[segments])])
+        elif slowly:
+            extracts = (_salvage(segment, rules, batch) for segment in segments)
         else:
             extracts = _parse(segments, rules, batch)
         for part in extracts:
@@ -412,6 +415,24 @@ def _salvage(segment: Segment, rules: Rules, batch: Batch) -> Extract:
     frame = pl.DataFrame(rows, schema=rules.typed, orient="row")
     file = segment.file
     return Extract(frame, Counter({file: records}), Counter({file: filtered}), rejects)
+
+
+def retry(kind: Kind, file: int, offset: int, raw: bytes) -> Extract:
+    """Read a rejected record again.
+
+    Args:
+        kind: what the record is.
+        file: index of its file, for the frame.
+        offset: where it began in the file.
+        raw: its bytes, original or repaired.
+    """
+    batch = Batch(0, kind, "", "", len(raw))
+    return _salvage(Segment(file, raw, offset, 0), RULES[kind], batch)
+
+
+def concat_frames(parts: list[Extract]) -> pl.DataFrame:
+    """Put the rows of some extracts of one kind together."""
+    return pl.concat([part.frame for part in parts])
 
 
 def _line_of(segment: Segment, position: int, batch: Batch) -> int:

@@ -4,6 +4,7 @@ import getpass
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,18 @@ from sparkify_bulk.connection import Connection
 from sparkify_bulk.manifest import Kind, Known
 from sparkify_bulk.report import Report
 from sparkify_bulk.stage import use_schemas
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReject:
+    """A rejected record that hasn't been settled."""
+
+    reject_id: int
+    kind: Kind
+    file: str
+    offset: int
+    raw: bytes
+
 
 _TABLES = ("runs", "files", "rejects", "rejects_by_run")
 
@@ -123,10 +136,28 @@ def list_runs(connection: Connection, schema: str, limit: int) -> list[dict[str,
 
 
 def list_rejects(
-    connection: Connection, schema: str, run_id: int | None
+    connection: Connection,
+    schema: str,
+    run_id: int | None = None,
+    reason: str | None = None,
+    file: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the rejects of a run; of the last one that has ended where none is named."""
-    return _rows(connection, schema, "ledger/list_rejects", {"run_id": run_id})
+    parameters = {"run_id": run_id, "reason": reason, "file": file}
+    return _rows(connection, schema, "ledger/list_rejects", parameters)
+
+
+def open_rejects(connection: Connection, schema: str, run_id: int | None) -> Iterator[OpenReject]:
+    """Yield the rejects that can be replayed: of one run, or of all."""
+    for row in _rows(connection, schema, "ledger/open_rejects", {"run_id": run_id}):
+        yield OpenReject(**row)
+
+
+def settle_rejects(connection: Connection, run_id: int, reject_ids: list[int]) -> None:
+    """Mark rejects as settled by a run. The ledger's schema must be in sight."""
+    connection.execute(
+        statements.read("ledger/settle_rejects"), {"run_id": run_id, "reject_ids": reject_ids}
+    )
 
 
 def _rows(

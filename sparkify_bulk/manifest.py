@@ -15,6 +15,7 @@ from typing import Literal
 from sparkify_bulk.errors import UsageError
 
 Kind = Literal["songs", "events"]
+KINDS: tuple[Kind, ...] = ("songs", "events")
 
 SUFFIXES = (".json", ".json.gz", ".json.zst")
 

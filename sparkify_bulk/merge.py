@@ -1,6 +1,7 @@
 """Merge staged rows into a star, build its constraints, and switch a new star in."""
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -132,6 +133,30 @@ def _counts(connection: Connection, statement: str) -> dict[str, int]:
     with connection.cursor(row_factory=dict_row) as cursor:
         row: dict[str, Any] | None = cursor.execute(statements.read(statement)).fetchone()
     return row or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One way in which a table differs from what the files say: how many rows, and some keys."""
+
+    table: str
+    difference: str
+    rows: int
+    keys: list[str]
+
+
+def compare(connection: Connection, star: str, build: str) -> list[Difference]:
+    """Compare a star with another that was built from the files alone."""
+    use_schemas(connection, star)
+    found = []
+    for name in NAMES:
+        expected = sql.Identifier(f"expected_{name}")
+        view = sql.SQL("CREATE TEMPORARY VIEW {} AS SELECT * FROM {}")
+        connection.execute(view.format(expected, sql.Identifier(build, name)))
+        rows = connection.execute(statements.read(f"verify/{name}")).fetchall()
+        found += [Difference(name, *row) for row in rows]
+        connection.execute(sql.SQL("DROP VIEW {}").format(expected))
+    return found
 
 
 # --- switch -------------------------------------------------------------------------------------

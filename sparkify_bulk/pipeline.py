@@ -6,17 +6,20 @@ Sole owner of threads and cancellation.
 import contextlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, as_completed, wait
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 from psycopg import sql
 
 from sparkify_bulk import ledger, merge
 from sparkify_bulk.connection import Connection, connect
-from sparkify_bulk.errors import BooksError, RejectLimitError, UsageError
-from sparkify_bulk.extract import UNREADABLE, digest_file
-from sparkify_bulk.manifest import Batch, Kind, Known, Manifest, make_manifest
+from sparkify_bulk.errors import BooksError, RejectLimitError, SparkifyBulkError, UsageError
+from sparkify_bulk.extract import UNREADABLE, Extract, concat_frames, digest_file, retry
+from sparkify_bulk.manifest import KINDS, Batch, Kind, Known, Manifest, make_manifest
+from sparkify_bulk.merge import Difference
 from sparkify_bulk.report import Report, TableReport
 from sparkify_bulk.run import (
     Run,
@@ -25,17 +28,19 @@ from sparkify_bulk.run import (
     add_phase,
     books_of,
     clear,
+    open_connection,
     open_run,
     phase,
     stop_watch,
 )
-from sparkify_bulk.settings import Schemas, Settings
+from sparkify_bulk.settings import Schemas, Settings, schemas
 from sparkify_bulk.stage import (
     DATA_TABLES,
     Staged,
     Target,
     make_staging,
     see_staging,
+    stage_again,
     stage_batch,
     unsee_staging,
     use_schemas,
@@ -44,6 +49,8 @@ from sparkify_bulk.tables import NAMES, STAR
 
 logger = logging.getLogger("sparkify_bulk")
 
+# How many rejects are read again at a time.
+_REPLAY_ROWS = 5000
 _KEYED_FIRST = ("artists", "songs", "users")
 
 
@@ -55,21 +62,90 @@ def reload(settings: Settings, watch: Watch | None = None) -> Report:
     """
     with open_run("reload", settings, watch or Unwatched()) as run:
         merge.check_dependents(run.control, run.schemas.star)
-        manifests = _list_files(run)
-        target = run.target = _prepare_staging(run, manifests)
-        _begin_star(run)
-        with _workers(run) as pool:
-            songs = _submit(pool, manifests, "songs", target)
-            events = _submit(pool, manifests, "events", target)
-            _collect(run, "stage songs", manifests, songs)
-            _merge_catalogue(run, target)
-            _collect(run, "stage events", manifests, events)
-            _fill_star(run, target, pool)
-        _finish_star(run)
+        target = _build_star(run)
         with phase(run, "switch"):
             _publish(run, target)
         clear(run)
     return run.report
+
+
+def verify(settings: Settings, watch: Watch | None = None) -> tuple[Report, list[Difference]]:
+    """Read all files again, record by record, and compare what they say with the star.
+
+    Nothing is published: the star built for the comparison is dropped.
+
+    Raises:
+        SparkifyBulkError: the run failed, or there is no star.
+    """
+    with open_run("verify", settings, watch or Unwatched()) as run:
+        require_star(run.control, run.schemas.star)
+        _build_star(run, slowly=True)
+        with phase(run, "compare"), run.control.transaction():
+            merge.prepare(run.control)
+            differences = merge.compare(run.control, run.schemas.star, run.schemas.build)
+        run.report.status = "failed" if differences else "succeeded"
+        if differences:
+            run.report.error = "star and files differ"
+        _complete(run)
+        clear(run)
+    return run.report, differences
+
+
+def replay(
+    settings: Settings,
+    watch: Watch | None = None,
+    *,
+    run_id: int | None = None,
+    repaired: Mapping[int, bytes] | None = None,
+) -> Report:
+    """Load rejected records again, after the rules or the records were mended.
+
+    Args:
+        settings: the database and the star; input folders don't count.
+        watch: told how it goes on.
+        run_id: only the rejects of this run.
+        repaired: bytes that stand for those of a reject, by `reject_id`; these rejects only.
+
+    Raises:
+        SparkifyBulkError: the run failed, or there is no star.
+    """
+    with open_run("replay", settings, watch or Unwatched()) as run:
+        run.grows = True
+        require_star(run.control, run.schemas.star)
+        target = run.target = _prepare_staging(run, {})
+        with phase(run, "stage rejects"), run.control.transaction():
+            settled = _stage_rejects(run, target, run_id, repaired)
+        _merge_live(run, target)
+        with phase(run, "commit"):
+            _publish(run, target, settled)
+        clear(run)
+    return run.report
+
+
+def plan(settings: Settings) -> dict[Kind, Manifest]:
+    """Say what a load would read. Nothing is written, and no lock is taken.
+
+    Raises:
+        SparkifyBulkError: the folders or the database can't be read.
+    """
+    names = schemas(settings.schema)
+    with open_connection(settings.dsn) as connection:
+        grows = merge.star_exists(connection, names.star)
+        known = partial(ledger.known_files, connection, names.ledger) if grows else None
+        return _list_kinds(settings, known)
+
+
+def require_star(connection: Connection, star: str) -> None:
+    """Refuse to go on where there is no star.
+
+    Raises:
+        SparkifyBulkError: there is none.
+    """
+    if not merge.star_exists(connection, star):
+        raise SparkifyBulkError(
+            f"there is no star in the schema {star}",
+            hint="make one with sparkify-bulk reload DATA, or name another by --schema",
+        )
 
 
 def load(settings: Settings, watch: Watch | None = None) -> Report:
@@ -95,15 +171,46 @@ def load(settings: Settings, watch: Watch | None = None) -> Report:
 # --- steps --------------------------------------------------------------------------------------
 
 
+def _build_star(run: Run, *, slowly: bool = False) -> Target:
+    """Build a star from all files beside the live one, keys and all."""
+    manifests = _list_files(run)
+    target = run.target = _prepare_staging(run, manifests, slowly=slowly)
+    _begin_star(run)
+    with _workers(run) as pool:
+        songs = _submit(pool, manifests, "songs", target)
+        events = _submit(pool, manifests, "events", target)
+        _collect(run, "stage songs", manifests, songs)
+        _merge_catalogue(run, target)
+        _collect(run, "stage events", manifests, events)
+        _fill_star(run, target, pool)
+    _finish_star(run)
+    return target
+
+
 def _list_files(run: Run) -> dict[Kind, Manifest]:
-    folders: dict[Kind, object] = {"songs": run.settings.songs, "events": run.settings.logs}
+    """List the files to read: all, or those that the star isn't made of yet."""
+    known = partial(ledger.known_files, run.control, run.schemas.ledger) if run.grows else None
     with phase(run, "list files"):
-        manifests = {
-            kind: _list_kind(run, kind, str(folder)) for kind, folder in folders.items() if folder
-        }
+        manifests = _list_kinds(run.settings, known)
     for manifest in manifests.values():
         books_of(run.report, manifest.kind).files_skipped = manifest.same
         _tell_vanished(manifest)
+    return manifests
+
+
+def _list_kinds(
+    settings: Settings, known: Callable[[Kind], Iterator[Known]] | None
+) -> dict[Kind, Manifest]:
+    manifests: dict[Kind, Manifest] = {}
+    for kind, folder in zip(KINDS, (settings.songs, settings.logs), strict=True):
+        if folder:
+            root = str(folder)
+            manifests[kind] = make_manifest(
+                kind,
+                root,
+                known=known(kind) if known else (),
+                is_same=partial(_is_same, root) if settings.rehash else None,
+            )
     if not any(manifest.files + manifest.same for manifest in manifests.values()):
         roots = " or ".join(manifest.root for manifest in manifests.values())
         raise UsageError(
@@ -111,16 +218,6 @@ def _list_files(run: Run) -> dict[Kind, Manifest]:
             hint="files end in .json, .json.gz or .json.zst; hidden ones and links are left out",
         )
     return manifests
-
-
-def _list_kind(run: Run, kind: Kind, root: str) -> Manifest:
-    """List the files of one kind; of a star that grows, only those it isn't made of yet."""
-    if not run.grows:
-        return make_manifest(kind, root)
-    known = ledger.known_files(run.control, run.schemas.ledger, kind)
-    if not run.settings.rehash:
-        return make_manifest(kind, root, known=known)
-    return make_manifest(kind, root, known=known, is_same=partial(_is_same, root))
 
 
 def _is_same(root: str, path: str, known: Known) -> bool:
@@ -142,11 +239,11 @@ def _tell_vanished(manifest: Manifest) -> None:
         )
 
 
-def _prepare_staging(run: Run, manifests: dict[Kind, Manifest]) -> Target:
+def _prepare_staging(run: Run, manifests: dict[Kind, Manifest], *, slowly: bool = False) -> Target:
     """Make a lane a worker, but no more lanes than there are batches."""
-    batches = max(len(manifest.batches) for manifest in manifests.values())
+    batches = max((len(manifest.batches) for manifest in manifests.values()), default=1)
     lanes = max(1, min(run.settings.jobs, batches))
-    target = Target(run.dsn, run.schemas.staging, run.run_id, lanes)
+    target = Target(run.dsn, run.schemas.staging, run.run_id, lanes, slowly)
     merge.make_schema(run.control, run.schemas.staging)
     make_staging(run.control, target)
     return target
@@ -213,9 +310,8 @@ def _collect(
 
 def _count_rejects(run: Run, staged: Staged) -> None:
     rejects = run.report.rejects
-    rejects.count += staged.rejected
     for reason, number in staged.reasons.items():
-        rejects.by_reason[reason] = rejects.by_reason.get(reason, 0) + number
+        rejects.add(reason, number)
     limit = run.settings.max_rejects
     if limit is not None and rejects.count > limit:
         raise RejectLimitError(
@@ -338,24 +434,84 @@ def _enter_rows(run: Run, rows: dict[str, int]) -> None:
         run.report.tables[name].rows = rows[name]
 
 
-def _publish(run: Run, target: Target) -> None:
+def _stage_rejects(
+    run: Run, target: Target, run_id: int | None, repaired: Mapping[int, bytes] | None
+) -> list[int]:
+    """Stage the rejects that are good now; return their numbers."""
+    settled = []
+    rejects = ledger.open_rejects(run.control, run.schemas.ledger, run_id)
+    if repaired is not None:
+        rejects = (
+            replace(r, raw=repaired[r.reject_id]) for r in rejects if r.reject_id in repaired
+        )
+    while some := list(islice(rejects, _REPLAY_ROWS)):
+        for kind in KINDS:
+            settled += _stage_kind_again(run, target, [r for r in some if r.kind == kind], kind)
+    return settled
+
+
+def _stage_kind_again(
+    run: Run, target: Target, rejects: list[ledger.OpenReject], kind: Kind
+) -> list[int]:
+    books = books_of(run.report, kind)
+    names: list[str] = []
+    settled: list[int] = []
+    parts: list[Extract] = []
+    for reject in rejects:
+        part = retry(kind, len(names), reject.offset, reject.raw)
+        if part.rejects or not part.records.total():
+            books.records += 1
+            books.rejected += 1
+            run.report.rejects.add(part.rejects[0].reason if part.rejects else "malformed_json")
+            continue
+        books.records += part.records.total()
+        books.filtered += part.filtered.total()
+        books.accepted += part.frame.height
+        names.append(reject.file)
+        settled.append(reject.reject_id)
+        parts.append(part)
+    if parts:
+        frame = concat_frames(parts)
+        run.sent.update(stage_again(run.control, target, kind, frame, names))
+    return settled
+
+
+def _publish(run: Run, target: Target, settled: list[int] | None = None) -> None:
     """Commit at once: files, rejects and report in the ledger, and the new star or merged rows."""
     report = run.report
     for books, table in ((report.input.songs, "songs"), (report.input.events, "songplays")):
         books.inserted = report.tables[table].inserted
         books.duplicates = books.accepted - books.inserted
     report.status = "succeeded_with_rejects" if report.rejects.count else "succeeded"
-    stop_watch(report, run.begun)
     use_schemas(run.publisher, run.schemas.ledger)
-    if report.command == "reload":
+    if settled is not None:
+        ledger.settle_rejects(run.publisher, run.run_id, settled)
+        unsee_staging(run.publisher)
+    else:
+        _keep_on_record(run, target)
+    _complete(run, last=partial(_switch, run) if report.command == "reload" else None)
+
+
+def _keep_on_record(run: Run, target: Target) -> None:
+    """Move files and rejects to the ledger, and compare the rejects kept with those counted."""
+    if run.report.command == "reload":
         see_staging(run.publisher, target)
     ledger.keep_files(run.publisher, run.run_id, alone=not run.grows)
     kept = ledger.keep_rejects(run.publisher, run.run_id)
-    if kept != report.rejects.count:
-        raise BooksError(f"{report.rejects.count} records were rejected, {kept} are on record")
     unsee_staging(run.publisher)
-    ledger.complete_run(run.publisher, run.run_id, report, exit_code=report.exit_code)
-    if report.command == "reload":
-        # Last, since readers wait from here to the commit.
-        merge.switch(run.publisher, run.schemas.star, run.schemas.build)
+    if kept != run.report.rejects.count:
+        raise BooksError(f"{run.report.rejects.count} records were rejected, {kept} are on record")
+
+
+def _switch(run: Run) -> None:
+    merge.switch(run.publisher, run.schemas.star, run.schemas.build)
+
+
+def _complete(run: Run, last: Callable[[], None] | None = None) -> None:
+    """Complete the run's record and commit; what readers wait for comes last."""
+    stop_watch(run.report, run.begun)
+    use_schemas(run.publisher, run.schemas.ledger)
+    ledger.complete_run(run.publisher, run.run_id, run.report, exit_code=run.report.exit_code)
+    if last:
+        last()
     run.publisher.commit()

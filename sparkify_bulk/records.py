@@ -145,7 +145,7 @@ def _ran_out(error: ValueError | RecursionError, text: str) -> bool:
 def _why(error: ValueError | RecursionError) -> str:
     """Say in the decoder's words what is wrong, without quoting the text."""
     if isinstance(error, json.JSONDecodeError):
-        return error.msg[0].lower() + error.msg[1:]
+        return error.msg[0].lower() + error.msg[1:].removesuffix(" at")
     if isinstance(error, RecursionError):
         return "nested too deep"
     return "a number that JSON does not know, or that is too long"

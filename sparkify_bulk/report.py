@@ -58,6 +58,11 @@ class Rejects:
     count: int = 0
     by_reason: dict[str, int] = field(default_factory=dict)
 
+    def add(self, reason: str, number: int = 1) -> None:
+        """Count rejects of one reason."""
+        self.count += number
+        self.by_reason[reason] = self.by_reason.get(reason, 0) + number
+
 
 @dataclass(slots=True)
 class Report:
@@ -91,8 +96,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of a run that published its data."""
-        return 3 if self.status == "succeeded_with_rejects" else 0
+        """The exit code of a run that came to its end."""
+        return {"succeeded": 0, "succeeded_with_rejects": 3, "failed": 1}[self.status]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as the JSON document that `docs/report.md` describes."""

@@ -241,6 +241,7 @@ def clear(run: Run) -> None:
 
 
 def stop_watch(report: Report, begun: float) -> None:
+    """Enter how long a run took so far, and the most memory it used."""
     report.seconds = round(time.monotonic() - begun, 3)
     unit = 1 if sys.platform == "darwin" else 1024
     report.peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
@@ -259,6 +260,7 @@ def phase(run: Run, name: str) -> Iterator[None]:
 
 
 def add_phase(run: Run, name: str, seconds: float, books: InputReport | None = None) -> Phase:
+    """Enter a phase in the report, with what it read where it read files."""
     phase = Phase(
         name, round(seconds, 3), books.records if books else 0, books.bytes if books else 0
     )
@@ -267,4 +269,5 @@ def add_phase(run: Run, name: str, seconds: float, books: InputReport | None = N
 
 
 def books_of(report: Report, kind: Kind) -> InputReport:
+    """Return the books of one kind of input."""
     return report.input.songs if kind == "songs" else report.input.events

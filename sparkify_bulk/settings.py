@@ -47,9 +47,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Report every violation at once."""
-        wrong = []
-        if self.songs is None and self.logs is None:
-            wrong.append("no input: name DATA, --songs or --logs")
+        wrong: list[str] = []
         wrong += _schema_violations(self.schema)
         if self.jobs < 1:
             wrong.append("--jobs must be at least 1")
@@ -110,8 +108,12 @@ def input_folders(
     """Return the folders of songs and logs: named apart, or below DATA.
 
     Raises:
-        UsageError: DATA isn't a folder, or holds neither.
+        UsageError: nothing is named, or DATA isn't a folder that holds both.
     """
+    if data is None and songs is None and logs is None:
+        raise UsageError(
+            "no input: name DATA, --songs or --logs", hint="see sparkify-bulk reload --help"
+        )
     if data is None:
         return songs, logs
     if not data.is_dir():

@@ -37,12 +37,14 @@ class Target:
         run_id: part of every staging table's name, so that no other run's rows are merged.
         lanes: how many staging tables of each kind the batches take turns in, so that as many
             merges can run side by side.
+        slowly: read record by record, by the salvage path throughout.
     """
 
     dsn: str = field(repr=False)
     schema: str
     run_id: int
     lanes: int
+    slowly: bool = False
 
     def table(self, name: str, lane: int) -> str:
         """Name a lane's staging table."""
@@ -128,12 +130,8 @@ def stage_batch(batch: Batch, target: Target) -> Staged:
     with connect(target.dsn) as connection, connection.transaction():
         # Nothing staged outlives a crash anyway, and the commit that publishes is synchronous.
         connection.execute("SET LOCAL synchronous_commit = off")
-        for part in extract(batch, counts):
-            frames = (
-                stage_songs(part.frame, names)
-                if batch.kind == "songs"
-                else stage_events(part.frame)
-            )
+        for part in extract(batch, counts, slowly=target.slowly):
+            frames = _frames(batch.kind, part.frame, names)
             if part.rejects:
                 frames["staged_rejects"] = _reject_frame(batch.kind, part.rejects, names)
                 staged.reasons.update(reject.reason for reject in part.rejects)
@@ -149,6 +147,29 @@ def stage_batch(batch: Batch, target: Target) -> Staged:
         setattr(staged, what, sum(getattr(count, what) for count in counts))
     staged.ended = time.monotonic()
     return staged
+
+
+def stage_again(
+    connection: Connection, target: Target, kind: Kind, rows: pl.DataFrame, names: list[str]
+) -> Counter[str]:
+    """Stage records that were rejected once; return the rows sent to each table.
+
+    Args:
+        connection: in the transaction that stages.
+        target: where to.
+        kind: what the records are.
+        rows: their typed frame.
+        names: the names of the files that its column `file` points to.
+    """
+    sent: Counter[str] = Counter()
+    for name, frame in _frames(kind, rows, names).items():
+        copy(connection, target.schema, target.table(name, 0), frame)
+        sent[name] += frame.height
+    return sent
+
+
+def _frames(kind: Kind, rows: pl.DataFrame, names: list[str]) -> dict[str, pl.DataFrame]:
+    return stage_songs(rows, names) if kind == "songs" else stage_events(rows)
 
 
 def copy(connection: Connection, schema: str, table: str, frame: pl.DataFrame) -> None:
