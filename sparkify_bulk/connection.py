@@ -137,7 +137,8 @@ def check_server(connection: Connection) -> None:
             hint=f"version {OLDEST_SERVER} or later is needed",
         )
     encoding, recovering = _row(
-        connection, "SELECT current_setting('server_encoding'), pg_is_in_recovery()"
+        connection,
+        "SELECT pg_catalog.current_setting('server_encoding'), pg_catalog.pg_is_in_recovery()",
     )
     if encoding != "UTF8":
         raise DatabaseError(

@@ -39,7 +39,9 @@ def star_exists(connection: Connection, star: str) -> bool:
         SparkifyBulkError: it holds some of the tables only, or tables of other columns.
     """
     parameters = {"star": star, "tables": list(NAMES)}
-    rows = connection.execute(statements.read("checks/columns"), parameters).fetchall()
+    with connection.transaction():
+        use_schemas(connection, star)
+        rows = connection.execute(statements.read("checks/columns"), parameters).fetchall()
     found: dict[str, list[str]] = dict(rows)
     if not found:
         return False
@@ -168,9 +170,11 @@ def check_dependents(connection: Connection, star: str) -> None:
     Raises:
         SparkifyBulkError: names what it is.
     """
-    found = connection.execute(
-        statements.read("switch/dependents"), {"star": star, "tables": list(NAMES)}
-    ).fetchall()
+    with connection.transaction():
+        use_schemas(connection, star)
+        found = connection.execute(
+            statements.read("switch/dependents"), {"star": star, "tables": list(NAMES)}
+        ).fetchall()
     if found:
         names = ", ".join(name for (name,) in found)
         raise SparkifyBulkError(

@@ -102,6 +102,8 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
             run = Run(settings, names, watch, report, dsn, control, publisher, begun)
             check_server(control)
             publisher.execute("BEGIN")
+            # Before any function is called: one in `public` with a closer signature would win.
+            use_schemas(publisher, names.star)
             # Nothing is held but the lock until the end, so waiting in a transaction does no harm.
             publisher.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             _take_lock(run)

@@ -112,7 +112,7 @@ def use_schemas(connection: Connection, *names: str) -> None:
     stand in for a built-in one.
     """
     path = ", ".join(f'"{name}"' for name in names)
-    connection.execute("SELECT set_config('search_path', %s, true)", (path,))
+    connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
 
 
 def stage_batch(batch: Batch, target: Target) -> Staged:

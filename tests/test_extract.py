@@ -286,7 +286,7 @@ def test_a_file_cut_anywhere_gives_the_same_rows_and_rejects(
         assert (
             sum(count.bytes for count in books)
             == (tree.log_folder / os.listdir(tree.log_folder)[0]).stat().st_size
-        )  # noqa: E501, PTH208
+        )
 
 
 def test_one_bad_record_leaves_the_rest_to_the_fast_path(

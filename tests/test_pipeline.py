@@ -20,6 +20,8 @@ from sparkify_bulk.errors import (
     StarBusyError,
     UsageError,
 )
+from sparkify_bulk.run import Unwatched
+from sparkify_bulk.settings import Settings
 from sparkify_bulk.tables import NAMES
 
 COMMANDS = ("reload", "load")
@@ -103,27 +105,27 @@ def test_readers_see_whole_stars_only(database: str, tree: Tree, command: str) -
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_second_run_is_turned_away_and_told_by_whom(
-    star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
+def test_a_second_run_is_turned_away_and_told_by_whom(star: str, tree: Tree, command: str) -> None:
     """While a run holds the star, another ends with exit code 5, and says who holds it."""
-    errors = []
-    clear = pipeline._clear  # noqa: SLF001
+    met: list[StarBusyError] = []
 
-    def meet(first: pipeline.Run) -> None:
-        monkeypatch.setattr(pipeline, "_clear", clear)
-        with pytest.raises(StarBusyError) as caught:
-            run(command, tree.root, dsn=star)
-        errors.append((caught.value, first.run_id))
-        clear(first)
+    class Meet(Unwatched):
+        """Start a second run in the middle of the first."""
 
-    monkeypatch.setattr(pipeline, "_clear", meet)
-    report = sparkify_bulk.load(tree.root, dsn=star)
-    ((error, run_id),) = errors
+        def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
+            """Wait for the first phase under the lock."""
+            del files, bytes_
+            if phase == "list files":
+                with pytest.raises(StarBusyError) as caught:
+                    run(command, tree.root, dsn=star)
+                met.append(caught.value)
+
+    report = pipeline.load(Settings(tree.song_folder, tree.log_folder, dsn=star), Meet())
+    (error,) = met
     assert report.status == "succeeded"
     assert error.exit_code == 5
-    assert f"run {run_id} (load" in error.message
-    assert run_id == report.run_id
+    assert f"run {report.run_id} (load" in error.message
+    assert read_star(star)["songplays"]
 
 
 def test_stars_of_other_schemas_are_not_locked(star: str, tree: Tree) -> None:
@@ -203,6 +205,8 @@ def test_staging_that_was_emptied_is_noticed(
     star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, command: str, name: str
 ) -> None:
     """Rows that vanish between COPY and merge, as in a server's crash, fail the run."""
+    tree.songs("b.json", song(2))
+    tree.logs("b.json", event(8))
     before = read_star(star, surrogate=True)
     check = merge.check_staged
 
@@ -231,6 +235,7 @@ def test_a_worker_that_fails_fails_the_run(
     star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """An error in any worker ends the run, and leaves nothing behind."""
+    tree.logs("b.json", event(8))
     before = read_star(star, surrogate=True)
 
     def fail(*_: Any) -> None:
@@ -268,15 +273,15 @@ def test_a_star_of_other_columns_is_not_merged_into(star: str, tree: Tree) -> No
 @pytest.mark.parametrize(
     ("statement", "name"),
     [
-        ("CREATE VIEW public.top AS SELECT * FROM sparkify.songplays", "view top"),
-        ("CREATE VIEW sparkify.top AS SELECT level FROM sparkify.users", "view sparkify.top"),
+        ("CREATE VIEW public.top AS SELECT * FROM sparkify.songplays", "view public.top"),
+        ("CREATE VIEW sparkify.top AS SELECT level FROM sparkify.users", "view top"),
         (
             "CREATE MATERIALIZED VIEW public.top AS SELECT * FROM sparkify.songs",
-            "materialized view top",
+            "materialized view public.top",
         ),
         (
             "CREATE TABLE public.likes (song text CONSTRAINT liked REFERENCES sparkify.songs)",
-            "foreign key liked of likes",
+            "foreign key liked of public.likes",
         ),
     ],
 )
@@ -285,9 +290,9 @@ def test_dependents_refuse_a_reload_by_name(
 ) -> None:
     """What a switch can't carry over is named before anything is done; load goes on."""
     query(star, statement)
-    with pytest.raises(SparkifyBulkError, match=name.split(" of ")[0].split(".")[-1]) as caught:
+    with pytest.raises(SparkifyBulkError, match=name):
         sparkify_bulk.reload(tree.root, dsn=star)
-    assert name.split()[0] in caught.value.message
+    assert left_behind(star) == []
     assert sparkify_bulk.load(tree.root, dsn=star).status == "succeeded"
 
 
@@ -382,12 +387,12 @@ def test_functions_and_tables_in_public_are_never_used(star: str, tree: Tree, co
     )
     for name in (*NAMES, *stage.TABLES, "runs", "files", "rejects"):
         query(star, sql.SQL("CREATE TABLE public.{} (a integer)").format(sql.Identifier(name)))
-    expected = read_star(star)
+    tree.logs("b.json", event(8))
     query(star, "GRANT SELECT ON sparkify.users TO PUBLIC")
     query(star, "COMMENT ON TABLE sparkify.users IS 'x'")
     query(star, "COMMENT ON COLUMN sparkify.users.level IS 'x'")
     assert run(command, tree.root, dsn=star).status == "succeeded"
-    assert read_star(star) == expected
+    assert len(read_star(star)["songplays"]) == 3
     for name in NAMES:
         assert query(star, sql.SQL("SELECT * FROM public.{}").format(sql.Identifier(name))) == []
 

@@ -17,6 +17,24 @@ FROM (
     UNION ALL
 
     SELECT
+        1,
+        format(
+            'GRANT %%s (%%I) ON %%I TO %%s%%s', a.privilege_type, c.attname, t.relname,
+            CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+            CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+        )
+    FROM pg_class AS t
+    INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid
+    INNER JOIN pg_attribute AS c ON t.oid = c.attrelid
+    CROSS JOIN LATERAL aclexplode(c.attacl) AS a
+    WHERE n.nspname = %(star)s
+        AND t.relname = ANY (%(tables)s)
+        AND NOT c.attisdropped
+        AND a.grantee <> t.relowner
+
+    UNION ALL
+
+    SELECT
         2, format('COMMENT ON TABLE %%I IS %%L', t.relname, obj_description(t.oid, 'pg_class'))
     FROM pg_class AS t
     INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid

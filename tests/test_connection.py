@@ -1,0 +1,117 @@
+"""Connections: what is refused, in which words, and that no password is among them."""
+
+import pytest
+from psycopg import sql
+from servers import LOCKED_ROLE, Server
+from trees import Tree, event, query
+
+import sparkify_bulk
+from sparkify_bulk.connection import check_server, connect, describe
+from sparkify_bulk.errors import DatabaseError
+
+SECRET = "correct%20horse"
+
+
+def said(error: BaseException | None) -> str:
+    """Return all that an error can show, with the errors behind it."""
+    text = ""
+    while error is not None:
+        text += f"{error} {error!r} {error.__dict__} "
+        error = error.__cause__
+    return text
+
+
+@pytest.fixture
+def locked(server: Server) -> str:
+    """Make a role that must show its password."""
+    name = sql.Identifier(LOCKED_ROLE)
+    server.execute(
+        sql.SQL(
+            "DO $$ BEGIN CREATE ROLE {} LOGIN; EXCEPTION WHEN duplicate_object THEN END $$"
+        ).format(name)
+    )
+    server.execute(sql.SQL("ALTER ROLE {} PASSWORD 'right'").format(name))
+    return LOCKED_ROLE
+
+
+@pytest.mark.parametrize("password", ["", f" password={SECRET}"])
+def test_a_wrong_password_is_said_so_without_showing_it(
+    server: Server, locked: str, password: str
+) -> None:
+    """A password that is wrong or missing is a DatabaseError that doesn't hold it."""
+    with pytest.raises(DatabaseError) as caught:
+        connect(server.dsn("postgres", locked) + password)
+    assert SECRET not in said(caught.value)
+    assert "password" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        f"postgresql://u:{SECRET}@h:port/d",
+        f"postgresql://u:{SECRET}@[/d",
+        f"postgresql://u:a {SECRET}@h/d",
+        f"host=h password={SECRET} nonsense",
+        f"host=h password='{SECRET}",
+        f"host=h pasword={SECRET}",
+        f"postgresql://u:{SECRET}@127.0.0.1:1/d",
+        f"host=/nowhere password={SECRET} dbname=d",
+        f"host=127.0.0.1 port=1 password={SECRET} dbname=d",
+    ],
+)
+def test_no_connection_string_shows_its_password(dsn: str) -> None:
+    """Whatever is wrong with a connection string, the error doesn't hold its password."""
+    with pytest.raises(DatabaseError) as caught:
+        connect(dsn)
+    assert SECRET not in said(caught.value)
+    assert "horse" not in said(caught.value)
+    assert caught.value.hint
+
+
+def test_a_missing_database_is_named(server: Server) -> None:
+    """A database that isn't there is named, with the option that makes it."""
+    with pytest.raises(DatabaseError, match='"nowhere" does not exist') as caught:
+        connect(server.dsn("nowhere"))
+    assert "--create-database" in caught.value.hint
+
+
+def test_a_missing_database_is_made_when_asked(server: Server, tree: Tree) -> None:
+    """With create_database a run makes its database, in UTF-8, and fills it."""
+    tree.logs("a.json", event())
+    dsn = server.dsn('"new one"').replace('"new one"', "'new one'")
+    try:
+        sparkify_bulk.reload(logs=tree.log_folder, dsn=dsn, create_database=True)
+        assert query(dsn, "SELECT count(*) FROM sparkify.songplays") == [(1,)]
+        assert query(dsn, "SHOW server_encoding") == [("UTF8",)]
+        # Asked for again it is there, and nothing is wrong with that.
+        sparkify_bulk.load(logs=tree.log_folder, dsn=dsn, create_database=True)
+    finally:
+        server.drop("new one")
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_is_not_utf8_is_refused(server: Server, tree: Tree, encoding: str) -> None:
+    """A database of another encoding is refused before anything is made in it."""
+    tree.logs("a.json", event())
+    server.execute(
+        sql.SQL(
+            "CREATE DATABASE odd TEMPLATE template0 ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C'"
+        ).format(sql.Literal(encoding))
+    )
+    try:
+        with pytest.raises(DatabaseError, match=encoding):
+            sparkify_bulk.reload(logs=tree.log_folder, dsn=server.dsn("odd"))
+        schemas = query(server.dsn("odd"), "SELECT nspname FROM pg_namespace WHERE nspname ~ '^sp'")
+        assert schemas == []
+    finally:
+        server.drop("odd")
+
+
+def test_a_fit_server_is_accepted_and_described(database: str, server: Server) -> None:
+    """A good connection passes the check, and its description tells user, place and database."""
+    with connect(database) as connection:
+        check_server(connection)
+        name = connection.info.dbname
+        assert describe(connection) == f"postgres@{server.home}/{name}"
+        assert connection.info.encoding == "utf-8"
+        assert connection.autocommit

@@ -1,0 +1,128 @@
+"""The SQL files: each runs as it stands, where the README says."""
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from trees import Tree, event, song
+
+import sparkify_bulk
+from sparkify_bulk import ledger, merge, stage, statements
+from sparkify_bulk.connection import Connection
+from sparkify_bulk.tables import NAMES
+
+GROUPS = sorted(path.name for path in statements.folder().iterdir() if path.is_dir())
+ALL = [name for group in GROUPS for name in statements.names(group)]
+DDL = [*statements.names("schema"), *statements.names("staging")]
+PARAMETERS: dict[str, Any] = {
+    "run_id": 1,
+    "command": "load",
+    "started_at": dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
+    "input": "x",
+    "client_host": "x",
+    "client_pid": 1,
+    "client_user": "x",
+    "status": "succeeded",
+    "exit_code": 0,
+    "error": None,
+    "report": "{}",
+    "limit": 5,
+    "star": "star",
+    "tables": ["users"],
+    "kind": "songs",
+    "files": ["a.json"],
+    "ids": [1],
+    "rejects": [1],
+    "reject_ids": [1],
+}
+
+
+def text(name: str) -> str:
+    """Return a statement without its comments."""
+    return re.sub(r"--.*", "", statements.read(name))
+
+
+@pytest.fixture
+def sandbox(module_database: str) -> Iterator[Connection]:
+    """Open a transaction that is rolled back in the end."""
+    with psycopg.connect(module_database) as opened:
+        yield opened
+        opened.rollback()
+
+
+def prepare(connection: Connection, *, keys: bool) -> None:
+    """Make an empty star, staging and ledger, and look into them."""
+    for schema in ("star", "staging", "ledger"):
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+    connection.execute("SET search_path = star")
+    merge.make_tables(connection)
+    if keys:
+        for group in ("keys", "references", "indexes"):
+            merge.constrain(connection, group, *NAMES)
+    connection.execute("SET search_path = staging")
+    for name in stage.TABLES:
+        connection.execute(statements.read(f"staging/{name}"))
+    for name in NAMES:
+        expected = sql.SQL("CREATE TABLE {} (LIKE star.{})")
+        connection.execute(
+            expected.format(sql.Identifier(f"expected_{name}"), sql.Identifier(name))
+        )
+    ledger.make_ledger(connection, "ledger")
+    connection.execute("SET search_path = star, staging, ledger")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ALL if not name.startswith(("schema", "staging"))]
+)
+def test_every_statement_runs(sandbox: Connection, name: str) -> None:
+    """Each file runs on an empty star, staging and ledger, with parameters where it has any."""
+    group = name.partition("/")[0]
+    prepare(sandbox, keys=group not in ("constraints", "fill"))
+    if name.startswith("constraints/references"):
+        merge.constrain(sandbox, "keys", *NAMES)
+    asked = set(re.findall(r"%\((\w+)\)s", text(name)))
+    given = {key: PARAMETERS.get(key, 1) for key in asked}
+    if given:
+        sandbox.execute(statements.read(name), given)
+    else:
+        sandbox.execute(statements.read(name))
+
+
+@pytest.mark.parametrize("name", DDL)
+def test_every_table_is_made(sandbox: Connection, name: str) -> None:
+    """Each file of DDL makes the table it is named after."""
+    sandbox.execute("CREATE SCHEMA x")
+    sandbox.execute("SET search_path = x")
+    sandbox.execute(statements.read(name))
+    made = sandbox.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'x'").fetchall()
+    assert made == [(name.partition("/")[2],)]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_file_is_one_statement_with_a_header(name: str) -> None:
+    """Each file begins with a comment that says what it is for, and holds one statement."""
+    assert statements.read(name).startswith("-- ")
+    code = text(name).strip()
+    assert code.endswith(";")
+    assert not re.search(r";\s*\n\s*[A-Z]", code)
+    assert "public" not in code.lower().replace("'public'", "").replace("to public", "")
+
+
+@pytest.mark.parametrize("name", statements.names("analysis"))
+def test_every_question_has_an_answer(connection: Connection, tree: Tree, name: str) -> None:
+    """Each analysis of a star with plays returns rows."""
+    tree.songs("a.json", song())
+    tree.logs("a.json", event())
+    sparkify_bulk.reload(tree.root, dsn=connection.info.dsn)
+    connection.execute("SET search_path = sparkify")
+    assert connection.execute(statements.read(name)).fetchall()
+
+
+def test_no_such_statement() -> None:
+    """A name that no file has is an error, not an empty statement."""
+    with pytest.raises(FileNotFoundError):
+        statements.read("merge/nothing")
