@@ -9,7 +9,7 @@ import sparkify_bulk
 from sparkify_bulk.connection import check_server, connect, describe
 from sparkify_bulk.errors import DatabaseError
 
-SECRET = "correct%20horse"
+SECRET = "correct%20horse"  # noqa: S105 - opens nothing
 
 
 def said(error: BaseException | None) -> str:
