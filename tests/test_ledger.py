@@ -1,0 +1,71 @@
+"""Runs and rejects on record, read back."""
+
+import datetime as dt
+
+import pytest
+from trees import Tree, event, query
+
+import sparkify_bulk
+from sparkify_bulk import ledger
+from sparkify_bulk.connection import connect
+
+BAD = b'{"page": "NextSong"}'
+
+
+def test_a_database_without_a_ledger_has_no_runs(database: str) -> None:
+    """Asking where nothing ever ran is no error: there is nothing to list."""
+    with connect(database) as connection:
+        assert ledger.list_runs(connection, "sparkify_ledger", 5) == []
+        assert list(ledger.list_rejects(connection, "sparkify_ledger", None)) == []
+
+
+@pytest.mark.parametrize("command", ["reload", "load"])
+def test_runs_are_listed_newest_first_with_their_reports(
+    database: str, tree: Tree, command: str
+) -> None:
+    """Each run is on record with what it was, how it ended and its whole report.
+
+    Whatever the server's time zone and style of dates, the moments come with their zone.
+    """
+    tree.logs("a.json", event())
+    for _ in range(2):
+        getattr(sparkify_bulk, command)(logs=tree.log_folder, dsn=database)
+    with connect(database) as connection:
+        runs = ledger.list_runs(connection, "sparkify_ledger", 5)
+        assert len(ledger.list_runs(connection, "sparkify_ledger", 1)) == 1
+    assert [run["run_id"] for run in runs] == [2, 1]
+    for run in runs:
+        assert (run["command"], run["status"], run["exit_code"]) == (command, "succeeded", 0)
+        assert run["report"]["run_id"] == run["run_id"]
+        assert isinstance(run["started_at"], dt.datetime)
+        assert run["started_at"] <= run["ended_at"]
+
+
+def test_rejects_of_the_last_run_or_of_a_named_one_are_listed(database: str, tree: Tree) -> None:
+    """Without a number the last run's rejects are listed, with one that run's."""
+    path = tree.logs("a.json", event(), BAD)
+    sparkify_bulk.reload(logs=tree.log_folder, dsn=database)
+    path.write_bytes(b"\n\xff\0x")
+    sparkify_bulk.reload(logs=tree.log_folder, dsn=database)
+    with connect(database) as connection:
+        (last,) = ledger.list_rejects(connection, "sparkify_ledger", None)
+        (first,) = ledger.list_rejects(connection, "sparkify_ledger", 1)
+    assert (last["run_id"], last["line"], last["offset"], bytes(last["raw"])) == (
+        2,
+        2,
+        1,
+        b"\xff\0x",
+    )
+    assert (first["run_id"], first["column"], bytes(first["raw"])) == (1, "ts", BAD)
+    assert first["file"] == "log_data/a.json"
+
+
+def test_the_books_of_each_file_are_on_record(database: str, tree: Tree) -> None:
+    """What a run read of each file is kept, as committed with its data."""
+    tree.logs("a.json", event(), event(2, page="Home"), BAD)
+    sparkify_bulk.reload(logs=tree.log_folder, dsn=database)
+    kept = query(
+        database,
+        "SELECT file, records, accepted, filtered, rejected FROM sparkify_ledger.files",
+    )
+    assert kept == [("log_data/a.json", 3, 1, 1, 1)]
