@@ -29,6 +29,7 @@ class Options(TypedDict, total=False):
     max_rejects: int | None
     create_database: bool
     rehash: bool
+    follow_links: bool
 
 
 def reload(data: str | PathLike[str] | None = None, **options: Unpack[Options]) -> "Report":

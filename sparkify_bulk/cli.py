@@ -43,7 +43,7 @@ def main() -> NoReturn:
         code = cli.main(prog_name="sparkify-bulk", standalone_mode=False)
     except click.exceptions.Abort as error:
         code = _TERMINATED if isinstance(error.__cause__, Terminated) else _INTERRUPTED
-        click.echo("Interrupted; the star is untouched.", err=True)
+        click.echo("Interrupted; nothing is left half done.", err=True)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -91,6 +91,7 @@ _DATA = (
     click.argument("data", required=False, type=_FOLDER, metavar="[DATA]", envvar=f"{_PREFIX}DATA"),
     _option("--songs", metavar="DIR", type=_FOLDER, help="Song files, if not DATA/song_data."),
     _option("--logs", metavar="DIR", type=_FOLDER, help="Event logs, if not DATA/log_data."),
+    _option("--follow-links", is_flag=True, help="Follow symbolic links below these folders."),
 )
 _TARGET = (_DSN, _SCHEMA)
 _JOBS = _option(
@@ -212,16 +213,19 @@ def plan(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401
     from sparkify_bulk import pipeline, render  # noqa: PLC0415
 
     columns = ("files", "new", "changed", "same", "vanished", "bytes")
-    manifests = pipeline.plan(_settings(jobs=None, **options))
+    manifests, seconds = pipeline.plan(_settings(jobs=None, **options))
     rows = {
         kind: (m.files, m.new, m.changed, m.same, len(m.vanished), m.size)
         for kind, m in manifests.items()
     }
     if as_json:
-        _write_line({kind: dict(zip(columns, row, strict=True)) for kind, row in rows.items()})
+        kinds = {kind: dict(zip(columns, row, strict=True)) for kind, row in rows.items()}
+        _write_line(kinds | {"estimated_seconds": seconds})
     else:
         listed = [(kind, *row) for kind, row in rows.items()]
         render.console().print(render.listing(("to read", *columns), listed))
+        if seconds is not None:
+            click.echo(f"At the pace of the last run this takes about {seconds:.0f} s.")
 
 
 def _settings(

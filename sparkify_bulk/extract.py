@@ -37,6 +37,9 @@ else:
 
 # Read at a time from a file: as large as a batch, so that a batch of small files is one buffer.
 CHUNK_BYTES = 16 * 2**20
+# A compressed file may expand this many fold; logs expand about twenty. Beyond, somebody has built
+# it to fill memory and disks.
+MAX_EXPANSION = 250
 # Below this many bytes a buffer in doubt is no longer halved but read record by record.
 SALVAGE_BYTES = 64 * 2**10
 _BLANK = b" \t\r\n"
@@ -161,7 +164,8 @@ def _read_file(batch: Batch, index: int, count: FileCounts) -> Iterator[Segment]
     """
     path = os.path.join(batch.root, count.file)
     # Not blocking, so that a pipe put in a file's place can't hang the run.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags if batch.follow_links else flags | os.O_NOFOLLOW)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -196,7 +200,12 @@ def _read_long(
             return
         opener = gzip.open if path.endswith(".gz") else zstd.open
         with opener(raw, "rb") as file:
-            yield from _read_chunks(cast("BinaryIO", file), index, 0, None, 0)
+            length = 0
+            for segment in _read_chunks(cast("BinaryIO", file), index, 0, None, 0):
+                length += len(segment.data)
+                if length > MAX_EXPANSION * stop + CHUNK_BYTES:
+                    raise OSError(0, f"it expands more than {MAX_EXPANSION}-fold")
+                yield segment
 
 
 def digest_file(root: str, path: str) -> bytes:
@@ -210,7 +219,7 @@ def digest_file(root: str, path: str) -> bytes:
     parts = cut(whole, size) if path.endswith(".json") and size > 2 * BATCH_BYTES else [(0, None)]
     digests = []
     for start, stop in parts:
-        batch = Batch(0, "events", root, path, size, start, stop)
+        batch = Batch(0, "events", root, path, size, start, stop, follow_links=True)
         count = FileCounts(path)
         for _ in _read_file(batch, 0, count):
             pass

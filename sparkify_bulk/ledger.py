@@ -73,6 +73,14 @@ def known_files(connection: Connection, schema: str, kind: Kind) -> Iterator[Kno
         yield Known(row["file"], row["bytes"], row["modified_ns"], row["digest"])
 
 
+def last_pace(connection: Connection, schema: str) -> float | None:
+    """Return how many bytes a second the last run handled; None if none has read anything."""
+    for row in _rows(connection, schema, "ledger/last_report", {}):
+        books = row["report"]["input"].values()
+        return sum(book["bytes"] for book in books) / max(row["report"]["seconds"], 0.001) or None
+    return None
+
+
 def keep_files(connection: Connection, run_id: int, *, alone: bool) -> None:
     """Move a run's files from staging, which must be in sight, to the ledger.
 

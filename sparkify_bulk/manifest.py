@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePath
 from typing import Literal
 
@@ -42,6 +43,7 @@ class Batch:
             the memory that a million strings would not.
         size: bytes on disk when listed.
         start, stop: byte range of a single big file; `stop` is None for "to its end".
+        follow_links: a path may be a symbolic link.
     """
 
     number: int
@@ -51,6 +53,7 @@ class Batch:
     size: int
     start: int = 0
     stop: int | None = None
+    follow_links: bool = False
 
     @property
     def files(self) -> list[str]:
@@ -99,6 +102,7 @@ def make_manifest(
     *,
     known: Iterable[Known] = (),
     is_same: Callable[[str, Known], bool] | None = None,
+    follow_links: bool = False,
     batch_bytes: int = BATCH_BYTES,
 ) -> Manifest:
     """List the files below a folder, leave out those already loaded, and cut the rest into batches.
@@ -111,6 +115,7 @@ def make_manifest(
         root: the folder.
         known: what the ledger has, in the order of the names' bytes.
         is_same: looks closer at a file whose size and time of change are as the ledger has them.
+        follow_links: follow symbolic links; a folder that leads back above itself isn't entered.
         batch_bytes: what a batch holds, about.
 
     Raises:
@@ -123,8 +128,9 @@ def make_manifest(
             hint="DATA must hold song_data/ and log_data/; --songs and --logs name them apart",
         )
     manifest = Manifest(kind, root)
-    pending = _Pending(manifest, batch_bytes)
-    for entry, had in _match(_walk(root, ""), iter(known), root, manifest.vanished):
+    pending = _Pending(manifest, batch_bytes, follow_links=follow_links)
+    found = _walk(root, "", (), follow_links=follow_links)
+    for entry, had in _match(found, iter(known), root, manifest.vanished):
         untouched = had and (entry.size, entry.modified_ns) == (had.size, had.modified_ns)
         if had and untouched and (is_same is None or is_same(entry.path, had)):
             manifest.same += 1
@@ -159,7 +165,8 @@ class _Entry:
 class _Pending:
     """Gather files into batches."""
 
-    def __init__(self, manifest: Manifest, batch_bytes: int) -> None:
+    def __init__(self, manifest: Manifest, batch_bytes: int, *, follow_links: bool) -> None:
+        self._follow_links = follow_links
         self._manifest = manifest
         self._batch_bytes = batch_bytes
         self._paths: list[str] = []
@@ -188,7 +195,8 @@ class _Pending:
     def _append(self, paths: str, size: int, start: int = 0, stop: int | None = None) -> None:
         batches = self._manifest.batches
         kind, root = self._manifest.kind, self._manifest.root
-        batches.append(Batch(len(batches), kind, root, paths, size, start, stop))
+        number, follow = len(batches), self._follow_links
+        batches.append(Batch(number, kind, root, paths, size, start, stop, follow))
 
 
 def _match(
@@ -214,11 +222,20 @@ def _match(
         had = next(known, None)
 
 
-def _walk(root: str, below: str) -> Iterator[_Entry]:
-    """Yield every input file, in the order of the names' bytes."""
+def _walk(
+    root: str, below: str, above: tuple[tuple[int, int], ...], *, follow_links: bool
+) -> Iterator[_Entry]:
+    """Yield every input file, in the order of the names' bytes.
+
+    `above` are the folders that lead here, by device and number: a link back to one is a loop.
+    """
     folder = os.path.join(root, below)
     try:
-        entries = sorted(os.scandir(folder), key=_name_order)
+        status = os.stat(folder)
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            return
+        entries = sorted(os.scandir(folder), key=partial(_name_order, follow_links=follow_links))
     except FileNotFoundError:
         return  # vanished since its parent was listed
     except OSError as error:
@@ -230,18 +247,18 @@ def _walk(root: str, below: str) -> Iterator[_Entry]:
         if entry.name.startswith("."):
             continue
         path = os.path.join(below, entry.name)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, path)
-        elif entry.name.endswith(SUFFIXES) and entry.is_file(follow_symlinks=False):
+        if entry.is_dir(follow_symlinks=follow_links):
+            yield from _walk(root, path, (*above, here), follow_links=follow_links)
+        elif entry.name.endswith(SUFFIXES) and entry.is_file(follow_symlinks=follow_links):
             with contextlib.suppress(FileNotFoundError):
-                status = entry.stat(follow_symlinks=False)
+                status = entry.stat(follow_symlinks=follow_links)
                 yield _Entry(path, status.st_size, status.st_mtime_ns)
 
 
-def _name_order(entry: os.DirEntry[str]) -> bytes:
+def _name_order(entry: os.DirEntry[str], *, follow_links: bool) -> bytes:
     """Sort a folder as the whole names of its files sort: with the separator at a folder's end."""
     name = _escape(entry.name).encode()
-    return name + b"/" if entry.is_dir(follow_symlinks=False) else name
+    return name + b"/" if entry.is_dir(follow_symlinks=follow_links) else name
 
 
 def cut(path: str, length: int, batch_bytes: int = BATCH_BYTES) -> list[tuple[int, int | None]]:

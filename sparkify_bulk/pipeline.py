@@ -27,7 +27,6 @@ from sparkify_bulk.run import (
     Watch,
     add_phase,
     books_of,
-    clear,
     open_connection,
     open_run,
     phase,
@@ -65,7 +64,6 @@ def reload(settings: Settings, watch: Watch | None = None) -> Report:
         target = _build_star(run)
         with phase(run, "switch"):
             _publish(run, target)
-        clear(run)
     return run.report
 
 
@@ -87,7 +85,6 @@ def verify(settings: Settings, watch: Watch | None = None) -> tuple[Report, list
         if differences:
             run.report.error = "star and files differ"
         _complete(run)
-        clear(run)
     return run.report, differences
 
 
@@ -118,12 +115,13 @@ def replay(
         _merge_live(run, target)
         with phase(run, "commit"):
             _publish(run, target, settled)
-        clear(run)
     return run.report
 
 
-def plan(settings: Settings) -> dict[Kind, Manifest]:
-    """Say what a load would read. Nothing is written, and no lock is taken.
+def plan(settings: Settings) -> tuple[dict[Kind, Manifest], float | None]:
+    """Say what a load would read, and how many seconds it would take at the last run's pace.
+
+    Nothing is written, and no lock is taken.
 
     Raises:
         SparkifyBulkError: the folders or the database can't be read.
@@ -132,7 +130,10 @@ def plan(settings: Settings) -> dict[Kind, Manifest]:
     with open_connection(settings.dsn) as connection:
         grows = merge.star_exists(connection, names.star)
         known = partial(ledger.known_files, connection, names.ledger) if grows else None
-        return _list_kinds(settings, known)
+        manifests = _list_kinds(settings, known)
+        pace = ledger.last_pace(connection, names.ledger)
+    size = sum(manifest.size for manifest in manifests.values())
+    return manifests, size / pace if pace else None
 
 
 def require_star(connection: Connection, star: str) -> None:
@@ -164,7 +165,6 @@ def load(settings: Settings, watch: Watch | None = None) -> Report:
         _merge_live(run, target)
         with phase(run, "commit"):
             _publish(run, target)
-        clear(run)
     return run.report
 
 
@@ -210,6 +210,7 @@ def _list_kinds(
                 root,
                 known=known(kind) if known else (),
                 is_same=partial(_is_same, root) if settings.rehash else None,
+                follow_links=settings.follow_links,
             )
     if not any(manifest.files + manifest.same for manifest in manifests.values()):
         roots = " or ".join(manifest.root for manifest in manifests.values())
@@ -499,8 +500,9 @@ def _keep_on_record(run: Run, target: Target) -> None:
     ledger.keep_files(run.publisher, run.run_id, alone=not run.grows)
     kept = ledger.keep_rejects(run.publisher, run.run_id)
     unsee_staging(run.publisher)
-    if kept != run.report.rejects.count:
-        raise BooksError(f"{run.report.rejects.count} records were rejected, {kept} are on record")
+    rejected = run.report.input.songs.rejected + run.report.input.events.rejected
+    if not kept == rejected == run.report.rejects.count:
+        raise BooksError(f"{rejected} records were rejected, {kept} are on record")
 
 
 def _switch(run: Run) -> None:
@@ -515,3 +517,4 @@ def _complete(run: Run, last: Callable[[], None] | None = None) -> None:
     if last:
         last()
     run.publisher.commit()
+    run.published = True

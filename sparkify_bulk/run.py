@@ -77,6 +77,7 @@ class Run:
     run_id: int = 0
     target: Target | None = None
     grows: bool = False
+    published: bool = False
     sent: Counter[str] = field(default_factory=Counter)
     merging: set[Connection] = field(default_factory=set)
 
@@ -113,8 +114,10 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
             try:
                 yield run
             except BaseException as error:
-                _abandon(run, error)
+                if not run.published:
+                    _abandon(run, error)
                 raise
+            _tidy(run)
     except SparkifyBulkError as error:
         report.error = error.message
         error.report = report
@@ -234,6 +237,14 @@ def _abandon(run: Run, error: BaseException) -> None:
                 unsee_staging(run.control)
             ledger.complete_run(run.control, run.run_id, run.report, exit_code=exit_code)
         clear(run)
+
+
+def _tidy(run: Run) -> None:
+    """Remove what the run staged; what it published stands, whatever becomes of that."""
+    try:
+        clear(run)
+    except psycopg.Error:
+        logger.warning("What the run staged could not be removed; the next run will")
 
 
 def clear(run: Run) -> None:

@@ -30,6 +30,7 @@ class Settings:
         jobs: parallel workers.
         max_rejects: more rejects than this end the run, star untouched; None for no limit.
         create_database: make the database if it doesn't exist.
+        follow_links: follow symbolic links below the folders.
         rehash: a load reads files that look unchanged, too, and compares their content.
 
     Raises:
@@ -44,6 +45,7 @@ class Settings:
     max_rejects: int | None = None
     create_database: bool = False
     rehash: bool = False
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         """Report every violation at once."""

@@ -1,7 +1,9 @@
--- The rejects that can be replayed: records, of one run where it is named, not settled yet.
-SELECT reject_id, kind, file, "offset", raw
-FROM rejects
-WHERE settled_by IS NULL
-    AND reason <> 'unreadable_file'
-    AND run_id = coalesce(%(run_id)s::bigint, run_id)
-ORDER BY reject_id;
+-- The rejects that can be replayed: records not settled yet, of one run where it is named. Only
+-- those of a file's latest reading: an earlier one's are out of date.
+SELECT r.reject_id, r.kind, r.file, r."offset", r.raw
+FROM rejects AS r
+INNER JOIN files AS f ON r.kind = f.kind AND r.file = f.file AND r.run_id = f.run_id
+WHERE r.settled_by IS NULL
+    AND r.reason <> 'unreadable_file'
+    AND r.run_id = coalesce(%(run_id)s::bigint, r.run_id)
+ORDER BY r.reject_id;
