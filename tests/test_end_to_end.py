@@ -276,7 +276,7 @@ def reloaded(dsn: str, data: Path, jobs: int = 1) -> Star:
     return star
 
 
-@settings(max_examples=150)
+@settings(max_examples=130)
 @given(song_files=files(SONG_RECORDS), event_files=files(EVENT_RECORDS))
 def test_any_tree_equals_the_slow_loaders_star(
     module_database: str, song_files: Files, event_files: Files
