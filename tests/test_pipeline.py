@@ -406,11 +406,12 @@ def test_the_target_shows_no_password(server: Server, database: str, tree: Tree)
     query(
         database,
         sql.SQL(
-            "DO $$ BEGIN CREATE ROLE {0} LOGIN SUPERUSER; EXCEPTION WHEN duplicate_object"
-            " THEN END $$"
+            "DO $$ BEGIN CREATE ROLE {0} LOGIN; EXCEPTION WHEN duplicate_object THEN END $$"
         ).format(sql.Identifier(LOCKED_ROLE)),
     )
     query(database, f"ALTER ROLE {LOCKED_ROLE} PASSWORD 'hush hush'")
+    name = database.rpartition("dbname=")[2]
+    query(database, f"GRANT CREATE ON DATABASE {name} TO {LOCKED_ROLE}")
     dsn = database.replace("user=postgres", f"user={LOCKED_ROLE} password='hush hush'")
     report = sparkify_bulk.reload(logs=tree.log_folder, dsn=dsn)
     assert report.target.startswith(f"{LOCKED_ROLE}@{server.home}")
