@@ -337,7 +337,9 @@ def rejects(
 
 
 def _reject_document(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"raw": row["raw"].decode(errors="backslashreplace")}
+    from sparkify_bulk import ledger  # noqa: PLC0415
+
+    return row | {"raw": ledger.export_text(row["raw"])}
 
 
 def _export(rows: Iterator[dict[str, Any]], output: Path) -> None:

@@ -4,7 +4,7 @@ import getpass
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,16 @@ class OpenReject:
     file: str
     offset: int
     raw: bytes
+
+    def mended(self, raw: bytes) -> "OpenReject":
+        """Return the reject with other bytes; what was exported and not touched is no mending."""
+        untouched = raw == export_text(self.raw).encode()
+        return self if untouched else replace(self, raw=raw)
+
+
+def export_text(raw: bytes) -> str:
+    """Return a reject's bytes as text for people and JSON; what isn't UTF-8 is escaped."""
+    return raw.decode(errors="backslashreplace")
 
 
 _TABLES = ("runs", "files", "rejects", "rejects_by_run")

@@ -8,7 +8,6 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, as_completed, wait
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -442,9 +441,7 @@ def _stage_rejects(
     settled = []
     rejects = ledger.open_rejects(run.control, run.schemas.ledger, run_id)
     if repaired is not None:
-        rejects = (
-            replace(r, raw=repaired[r.reject_id]) for r in rejects if r.reject_id in repaired
-        )
+        rejects = (r.mended(repaired[r.reject_id]) for r in rejects if r.reject_id in repaired)
     while some := list(islice(rejects, _REPLAY_ROWS)):
         for kind in KINDS:
             settled += _stage_kind_again(run, target, [r for r in some if r.kind == kind], kind)
