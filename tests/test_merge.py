@@ -91,8 +91,10 @@ def test_a_file_read_again_changes_what_it_said(star: Connection) -> None:
 
 def stage_play(star: Connection, level: str, location: str | None) -> Callable[[], None]:
     """Stage a play that differs in its words only."""
-    statement = "INSERT INTO staged_songplays"
+    statement = (
+        "INSERT INTO staged_songplays"
         " VALUES (to_timestamp(1), 1, %s, 1, %s, NULL, 1, 'T', 'A', 1.5)"
+    )
     return lambda: star.execute(statement, (level, location)) and None
 
 
