@@ -283,6 +283,22 @@ def test_a_star_of_other_columns_is_not_merged_into(star: str, tree: Tree) -> No
             "CREATE TABLE public.likes (song text CONSTRAINT liked REFERENCES sparkify.songs)",
             "foreign key liked of public.likes",
         ),
+        (
+            (
+                "CREATE FUNCTION public.plays() RETURNS bigint LANGUAGE sql"
+                " BEGIN ATOMIC SELECT count(*) FROM sparkify.songplays; END"
+            ),
+            "function public.plays",
+        ),
+        (
+            (
+                "CREATE TRIGGER watch BEFORE INSERT ON sparkify.users"
+                " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+            ),
+            "trigger watch of users",
+        ),
+        ("CREATE POLICY own ON sparkify.users", "policy own of users"),
+        ("CREATE PUBLICATION plays FOR TABLE sparkify.songplays", "publication plays"),
     ],
 )
 def test_dependents_refuse_a_reload_by_name(
