@@ -6,12 +6,17 @@ the top level; brackets, commas and white space between records carry nothing.
 
 import json
 import re
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NoReturn
 
 # Longest run of bytes taken for one record that hasn't ended; beyond it the bytes are refused.
 MAX_RECORD_BYTES = 64 * 2**20
+# Deepest nesting of a record: as deep as Polars reads, so that both paths take the same records.
+MAX_DEPTH = 1024
 
 
 class Rejection(Exception):  # noqa: N818 - the word for what befalls a record, not an error of a run
@@ -70,12 +75,15 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
+# The interpreter's limit is one for all threads: one at a time raises and restores it.
+_STACK = threading.Lock()
 # Longest thing but a string that can be cut in two: an escaped pair of surrogates.
 _LONGEST_TOKEN = len("\\ud83d\\ude00")
 _DECODER = json.JSONDecoder(object_pairs_hook=_first_wins, parse_constant=_refuse_constant)
 _BETWEEN = re.compile("[ \t\r\n,\\[\\]\ufeff]*")
 _END_OF_LINE = re.compile(r"\r?\n|$")
 _NEXT_RECORD = re.compile(r"\n[ \t\r\n]*(?=\{)")
+_BLANK = " \t\r\n"
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
 
@@ -125,13 +133,45 @@ def _decode_one(text: str, start: int) -> tuple[int, dict[str, Any] | Rejection,
         junk = Rejection("not_an_object", "the text is not a JSON object")
         return stop, junk, stop == len(text)
     try:
-        value, stop = _DECODER.raw_decode(text, start)
+        value, stop = _decode_object(text, start)
     except (ValueError, RecursionError) as error:
         following = _NEXT_RECORD.search(text, start)
-        stop = following.start() if following else len(text.rstrip())
+        # Without the blanks at its end: where the bytes were cut, these may lie beyond.
+        stop = start + len(text[start : following and following.start()].rstrip(_BLANK))
         junk = Rejection("malformed_json", f"the record is not valid JSON: {_why(error)}")
         return stop, junk, following is None or _ran_out(error, text)
     return stop, value, False
+
+
+def _decode_object(text: str, start: int) -> tuple[dict[str, Any], int]:
+    """Decode the object that begins here; return where it ends, too.
+
+    How deep the decoder goes depends on the stack that is left: where it gives up, it gets more.
+    """
+    try:
+        value, stop = _DECODER.raw_decode(text, start)
+    except RecursionError:
+        with _STACK:
+            limit = sys.getrecursionlimit()
+            sys.setrecursionlimit(limit + 2 * MAX_DEPTH)
+            try:
+                value, stop = _DECODER.raw_decode(text, start)
+            finally:
+                sys.setrecursionlimit(limit)
+    # Few records hold so many brackets, let alone nest them.
+    if text.count("{", start, stop) + text.count("[", start, stop) > MAX_DEPTH:
+        _check_depth(value)
+    return value, stop
+
+
+def _check_depth(value: dict[str, Any]) -> None:
+    """Raise RecursionError where objects and arrays nest too deep."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        parts = (node.values() if isinstance(node, dict) else node for node in level)
+        level = [part for part in chain.from_iterable(parts) if isinstance(part, dict | list)]
+    if level:
+        raise RecursionError
 
 
 def _ran_out(error: ValueError | RecursionError, text: str) -> bool:
@@ -147,7 +187,7 @@ def _why(error: ValueError | RecursionError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return error.msg[0].lower() + error.msg[1:].removesuffix(" at")
     if isinstance(error, RecursionError):
-        return "nested too deep"
+        return f"nested deeper than {MAX_DEPTH} levels"
     return "a number that JSON does not know, or that is too long"
 
 

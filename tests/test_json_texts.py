@@ -1,0 +1,209 @@
+"""Texts that are JSON and texts that aren't: taken or refused, and the same way on both paths."""
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from json_texts import ACCEPTED, FILES, LEFT_TO_US, REFUSED
+from trees import event, song
+
+from sparkify_bulk import extract as extracting
+from sparkify_bulk.extract import FileCounts, extract
+from sparkify_bulk.manifest import Kind, make_manifest
+from sparkify_bulk.records import MAX_DEPTH, Reject, Rejection, decode_records
+from sparkify_bulk.transform import RULES
+
+# What a path makes of some files: rows as text, books and rejects.
+Outcome = tuple[list[str], list[tuple[int, ...]], list[Reject]]
+
+VERDICTS = [
+    *((name, text, True) for name, text in ACCEPTED.items()),
+    *((name, text, False) for name, text in REFUSED.items()),
+    *((name, text, taken) for name, (text, taken) in LEFT_TO_US.items()),
+]
+
+
+def read(kind: Kind, root: Path, *, slowly: bool) -> Outcome:
+    """Extract a folder's files by one of the two paths."""
+    frames = [pl.DataFrame(schema=RULES[kind].typed)]
+    rejects: list[Reject] = []
+    books: list[tuple[int, ...]] = []
+    for batch in make_manifest(kind, str(root)).batches:
+        counts = [FileCounts(file) for file in batch.files]
+        for part in extract(batch, counts, slowly=slowly):
+            frames.append(part.frame)
+            rejects.extend(part.rejects)
+        books += [(c.records, c.accepted, c.filtered, c.rejected, c.bytes) for c in counts]
+    rows = sorted(repr(row) for row in pl.concat(frames).rows())
+    return rows, books, rejects
+
+
+def read_both(kind: Kind, *files: bytes) -> Outcome:
+    """Extract files by either path; they must agree in everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number, data in enumerate(files):
+            (Path(folder) / f"{number}.json").write_bytes(data)
+        default = read(kind, Path(folder), slowly=False)
+        assert default == read(kind, Path(folder), slowly=True)
+    rows, books, rejects = default
+    for number, (records, accepted, filtered, rejected, _) in enumerate(books):
+        assert records == accepted + filtered + rejected
+        assert rejected == sum(reject.file == number for reject in rejects)
+    for reject in rejects:
+        data = files[reject.file]
+        assert reject.offset is not None
+        assert data[reject.offset :].startswith(reject.raw)
+        assert reject.line == data.count(b"\n", 0, reject.offset) + 1
+    assert len(rows) == sum(accepted for _, accepted, *_ in books)
+    return default
+
+
+def beside(record: dict[str, Any], text: bytes, *, first: bool) -> bytes:
+    """Write a record with this text as the value of a key that no table needs."""
+    data = json.dumps(record).encode()
+    if first:
+        return b'{"other": ' + text + b", " + data[1:]
+    return data[:-1] + b', "other": ' + text + b"}"
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("kind", ["songs", "events", "filtered events"])
+@pytest.mark.parametrize(("name", "text", "taken"), VERDICTS, ids=[name for name, *_ in VERDICTS])
+def test_a_value_nobody_needs_spoils_its_record_if_it_is_no_json(
+    *, name: str, text: bytes, taken: bool, kind: str, first: bool
+) -> None:
+    """A record is taken exactly if all of it is JSON; its neighbours are taken in any case."""
+    make = song if kind == "songs" else event
+    page = {"page": "Home"} if kind == "filtered events" else {}
+    artist = "artist_name" if kind == "songs" else "artist"
+    before, after = (json.dumps(make(n) | {artist: f"Number {n}"}).encode() for n in (1, 3))
+    middle = beside(make(2, **page), text, first=first)
+    data = b"\n".join([before, middle, after])
+    rows, [(records, accepted, filtered, rejected, _)], rejects = read_both(
+        "songs" if kind == "songs" else "events", data
+    )
+    if taken:
+        assert (records, rejected) == (3, 0), name
+        assert filtered == (kind == "filtered events")
+        assert accepted + filtered == 3
+    else:
+        assert accepted >= 2, name
+        assert rejects[0].reason == "malformed_json"
+        assert (rejects[0].line, rejects[0].offset) == (2, len(before) + 1)
+        assert rejects[0].column is None
+    assert all(any(f"Number {n}" in row for row in rows) for n in (1, 3))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_whatever_text_gives_these_records_and_rejects(name: str) -> None:
+    """Each file gives its records, and each piece of junk a reject by line, offset and reason."""
+    data, filtered, expected = FILES[name]
+    rows, [(records, *_, found_filtered, _, size)], rejects = read_both("events", data)
+    assert rows == []
+    assert [(reject.line, reject.offset, reject.reason) for reject in rejects] == expected
+    assert (records, found_filtered, size) == (filtered + len(expected), filtered, len(data))
+
+
+def test_depth_is_counted_whatever_the_stack() -> None:
+    """How deep a record may nest doesn't depend on how deep the caller is in its own calls."""
+    deepest = b'{"a":' * MAX_DEPTH + b"0" + b"}" * MAX_DEPTH
+    found: list[type] = []
+
+    def descend(levels: int) -> None:
+        if levels:
+            descend(levels - 1)
+        else:
+            for data in (deepest, b'{"a":' + deepest + b"}"):
+                found.extend(type(record.value) for record in decode_records(data))
+
+    for levels in (0, 300, 600):
+        descend(levels)
+    assert found == [dict, Rejection] * 3
+
+
+# --- any mixture --------------------------------------------------------------------------------
+
+SPELLINGS = [
+    "1541105830796.0", "1541105830796e0", "4102444800001", "-1", "1e18", "1e19", "39.5",
+    "9007199254740993", "9007199254740993.0", "9223372036854775807", "9223372036854775808",
+    "-9223372036854775808", "0.1", "0.30000000000000004", "1.7976931348623157e308",
+    "1.7976931348623159e308", "5e-324", "2e-324", "123456789012345678901234567890",
+    "200.00000000000000001", "9007199254740992.5", '"39"', '"039"', '"-0"', '"+7"', '"7e0"',
+    '"NextSong"', '"Home"', '"free"', '""', '" "', '"\\u0000"', "2001", "2001.0", "0", "-0",
+    "9999", "10000", "2147483648",
+]  # fmt: skip
+# As Latin-1, so that a text can be any bytes.
+VALUES = st.sampled_from(
+    [*SPELLINGS, *(text.decode("latin-1") for _, text, _ in VERDICTS if len(text) < 3000)]
+)
+JUNK = st.sampled_from(
+    ["noise", "{", "}", "[", "]", ",", '"', "{}", "[]", "null", "{}}", '{"page": "NextSong"',
+     '{"page":\n', '"ts": 1}', "\0", "\xff", "\xef\xbb\xbf", "//", '{"a": {}\n{', "\x0c", ":"]
+)  # fmt: skip
+GLUE = st.sampled_from(
+    ["\n", "\n", "\n", "\n", "\r\n", "\n\n", " ", "", ",", ",\n", "\n \t", "]\n["]
+)
+
+
+@st.composite
+def files(draw: st.DrawFn, kind: Kind) -> bytes:
+    """Draw a file: records good, odd and torn, junk, and any layout between them."""
+    make = song if kind == "songs" else event
+    pieces = [draw(st.sampled_from(["", "", "[", "\xef\xbb\xbf", "\n", " "]))]
+    for number in range(draw(st.integers(0, 6))):
+        what = draw(st.sampled_from(["good", "good", "good", "odd", "pretty", "torn", "junk"]))
+        record = make(number) | ({"page": "Home"} if draw(st.integers(0, 4)) == 0 else {})
+        if what == "junk":
+            text = draw(JUNK)
+        elif what == "pretty":
+            text = json.dumps(record, indent=draw(st.sampled_from([0, 1, "\t"])))
+        elif what == "odd":
+            pairs = [(json.dumps(key), json.dumps(value)) for key, value in record.items()]
+            for _ in range(draw(st.integers(1, 2))):
+                key = draw(st.sampled_from([*record, "other"]))
+                if draw(st.booleans()):
+                    pairs = [pair for pair in pairs if pair[0] != json.dumps(key)]
+                pairs.insert(draw(st.integers(0, len(pairs))), (json.dumps(key), draw(VALUES)))
+            text = "{" + ", ".join(f"{key}: {value}" for key, value in pairs) + "}"
+        else:
+            text = json.dumps(record)
+            if what == "torn":
+                text = text[draw(st.integers(0, 20)) : draw(st.integers(20, len(text)))]
+        pieces += [text, draw(GLUE)]
+    return "".join(pieces).encode("latin-1")
+
+
+@settings(max_examples=250)
+@given(
+    kind_and_files=st.sampled_from(["songs", "events"]).flatmap(
+        lambda kind: st.tuples(st.just(kind), st.lists(files(kind), min_size=1, max_size=3))
+    )
+)
+@example(kind_and_files=("events", [b'{"a": {}\n{"page": "Home"}']))
+def test_both_paths_agree_on_any_mixture(kind_and_files: tuple[Kind, list[bytes]]) -> None:
+    """Fast or record by record: equal rows, equal books and equal rejects, whatever the files.
+
+    And so it is where the bytes are read in small pieces.
+    """
+    kind, contents = kind_and_files
+    rows, books, rejects = read_both(kind, *contents)
+    for size in (64, 333):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(extracting, "CHUNK_BYTES", size)
+            patch.setattr(extracting, "SALVAGE_BYTES", size // 2)
+            pieces = read_both(kind, *contents)
+        assert pieces[:2] == (rows, books)
+        assert [_without_words(reject) for reject in pieces[2]] == [
+            _without_words(reject) for reject in rejects
+        ]
+
+
+def _without_words(reject: Reject) -> Reject:
+    """Leave out the words for what is wrong: the text after the record has a say in them."""
+    return replace(reject, detail="")
