@@ -28,7 +28,7 @@ from sparkify_bulk.records import (
     decode_records,
     end_of_whole_records,
 )
-from sparkify_bulk.transform import RULES, Row, Rules, doubtful_rows
+from sparkify_bulk.transform import RULES, Row, Rules, doubtful_rows, hides_numbers
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -327,7 +327,7 @@ def _parse_fast(segments: list[Segment], rules: Rules) -> Extract | None:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
     records = _count_lines(segments, parsed.height)
-    if records is None or not _text_is_text(buffer, parsed, rules):
+    if records is None or hides_numbers(parsed) or not _text_is_text(buffer, parsed, rules):
         return None
     files = [
         segment.file

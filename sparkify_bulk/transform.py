@@ -259,6 +259,16 @@ def _empty_to_null(text: pl.Expr) -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
+def hides_numbers(parsed: pl.DataFrame) -> bool:
+    """Tell whether a strict column may hold a number beyond 64 bits: Polars takes those for text.
+
+    It writes them down as its own code would print them: `Static(U128(18446744073709551616))`.
+    """
+    strict = (name for name, dtype in parsed.schema.items() if dtype == _STRICT_TEXT)
+    found = [pl.col(name).cat.starts_with("Static(").any() for name in strict]
+    return bool(found) and bool(parsed.select(pl.any_horizontal(found)).item())
+
+
 def doubtful_rows(parsed: pl.DataFrame, columns: tuple[str, ...]) -> list[int]:
     """Return the rows whose text may not have been text in the file."""
     doubt = pl.any_horizontal(

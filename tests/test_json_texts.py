@@ -17,7 +17,7 @@ from sparkify_bulk import extract as extracting
 from sparkify_bulk.extract import FileCounts, extract
 from sparkify_bulk.manifest import Kind, make_manifest
 from sparkify_bulk.records import MAX_DEPTH, Reject, Rejection, decode_records
-from sparkify_bulk.transform import RULES
+from sparkify_bulk.transform import PARSED_EVENT, PARSED_SONG, RULES
 
 # What a path makes of some files: rows as text, books and rejects.
 Outcome = tuple[list[str], list[tuple[int, ...]], list[Reject]]
@@ -125,6 +125,30 @@ def test_depth_is_counted_whatever_the_stack() -> None:
     for levels in (0, 300, 600):
         descend(levels)
     assert found == [dict, Rejection] * 3
+
+
+TEXTS = {*PARSED_EVENT, *PARSED_SONG} - {"userId"}
+NUMBERS = [
+    "18446744073709551615", "18446744073709551616", "-9223372036854775809", "9" * 38, "9" * 39,
+    "-" + "9" * 38, "9" * 400, "1e30", "1.5", "-0", "1e400",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("kind", ["songs", "events"])
+def test_a_number_is_never_taken_for_text(kind: Kind, number: str) -> None:
+    """A number of any size, where text belongs, is a reject by that key, alone or among text."""
+    make = song if kind == "songs" else event
+    texts = [key for key, value in make().items() if isinstance(value, str) and key in TEXTS]
+    assert len(texts) > 4
+    for key in texts:
+        bad = json.dumps({name: value for name, value in make(2).items() if name != key})
+        bad = f'{bad[:-1]}, "{key}": {number}}}'
+        good = json.dumps(make(1))
+        for data in (bad, f"{good}\n{bad}\n{good}"):
+            rows, _, (reject,) = read_both(kind, data.encode())
+            assert (reject.reason, reject.column) == ("wrong_type", key)
+            assert len(rows) == data.count("\n")
 
 
 # --- any mixture --------------------------------------------------------------------------------
