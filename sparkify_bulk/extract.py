@@ -23,6 +23,7 @@ import polars as pl
 from sparkify_bulk.manifest import BATCH_BYTES, BOUNDARY, Batch, Kind, cut
 from sparkify_bulk.records import (
     MAX_RECORD_BYTES,
+    Found,
     Reject,
     Rejection,
     decode_records,
@@ -108,7 +109,7 @@ def extract(batch: Batch, counts: list[FileCounts], *, slowly: bool = False) -> 
             empty = pl.DataFrame(schema=rules.typed)
             extracts = iter([Extract(empty, Counter([segments.file]), rejects=[segments])])
         elif slowly:
-            extracts = (_salvage(segment, rules, batch) for segment in segments)
+            extracts = iter([_salvage(segments, rules, batch)])
         else:
             extracts = _parse(segments, rules, batch)
         for part in extracts:
@@ -292,8 +293,7 @@ def _parse(segments: list[Segment], rules: Rules, batch: Batch) -> Iterator[Extr
         return
     halves = _halve(segments)
     if halves is None:
-        for segment in segments:
-            yield _salvage(segment, rules, batch)
+        yield _salvage(segments, rules, batch)
         return
     for half in halves:
         yield from _parse(half, rules, batch)
@@ -396,34 +396,45 @@ def _text_is_text(buffer: bytes, parsed: pl.DataFrame, rules: Rules) -> bool:
     return True
 
 
-def _salvage(segment: Segment, rules: Rules, batch: Batch) -> Extract:
-    """Read a segment record by record."""
+def _salvage(segments: list[Segment], rules: Rules, batch: Batch) -> Extract:
+    """Read segments record by record."""
     rows: list[Row] = []
     rejects: list[Reject] = []
-    records = filtered = 0
-    for found in decode_records(segment.data):
-        records += 1
-        try:
-            if isinstance(found.value, Rejection):
-                raise found.value
-            row = rules.check(found.value, segment.offset + found.start)
-        except Rejection as rejection:
-            line = _line_of(segment, found.start, batch)
-            raw = segment.data[found.start : found.stop]
-            rejects.append(
-                Reject(
-                    segment.file, line, segment.offset + found.start,
-                    rejection.column, rejection.reason, rejection.detail, raw,
-                )
-            )  # fmt: skip
-            continue
-        if row is None:
-            filtered += 1
-        else:
-            rows.append((segment.file, *row))
-    frame = pl.DataFrame(rows, schema=rules.typed, orient="row")
-    file = segment.file
-    return Extract(frame, Counter({file: records}), Counter({file: filtered}), rejects)
+    records: Counter[int] = Counter()
+    filtered: Counter[int] = Counter()
+    for segment in segments:
+        for found in decode_records(segment.data):
+            records[segment.file] += 1
+            try:
+                row = _check(found, segment, rules)
+            except Rejection as rejection:
+                rejects.append(_reject(found, segment, rejection, batch))
+                continue
+            if row is None:
+                filtered[segment.file] += 1
+            else:
+                rows.append((segment.file, *row))
+    return Extract(pl.DataFrame(rows, schema=rules.typed, orient="row"), records, filtered, rejects)
+
+
+def _check(found: Found, segment: Segment, rules: Rules) -> Row | None:
+    """Return a record's row; None if it is filtered."""
+    if isinstance(found.value, Rejection):
+        raise found.value
+    return rules.check(found.value, segment.offset + found.start)
+
+
+def _reject(found: Found, segment: Segment, rejection: Rejection, batch: Batch) -> Reject:
+    """Say where a record was, and keep its bytes."""
+    return Reject(
+        segment.file,
+        _line_of(segment, found.start, batch),
+        segment.offset + found.start,
+        rejection.column,
+        rejection.reason,
+        rejection.detail,
+        segment.data[found.start : found.stop],
+    )
 
 
 def retry(kind: Kind, file: int, offset: int, raw: bytes) -> Extract:
@@ -436,7 +447,7 @@ def retry(kind: Kind, file: int, offset: int, raw: bytes) -> Extract:
         raw: its bytes, original or repaired.
     """
     batch = Batch(0, kind, "", "", len(raw))
-    return _salvage(Segment(file, raw, offset, 0), RULES[kind], batch)
+    return _salvage([Segment(file, raw, offset, 0)], RULES[kind], batch)
 
 
 def concat_frames(parts: list[Extract]) -> pl.DataFrame:

@@ -36,6 +36,8 @@ _FLOAT = pl.Float64()
 
 # Text that may stand for a number, a truth value, an object or an array in the file.
 _DOUBTFUL = r"^(?:-?[0-9]|true$|false$|[\[{])"
+# U+0000, and halves of surrogate pairs, which UTF-8 doesn't know.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _INTEGRAL = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 
 
@@ -291,7 +293,7 @@ def _text(record: Record, key: str, *, required: bool = False, filled: bool = Fa
         raise Rejection("wrong_type", f"{key} is not text", key)
     if filled and not value:
         raise Rejection("missing_field", f"{key} is empty", key)
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if _UNSTORABLE.search(value):
         raise Rejection("unstorable_text", f"{key} holds a character no database can store", key)
     return value
 

@@ -54,7 +54,7 @@ def fast(kind: Kind, data: bytes) -> Extract | None:
 
 def salvaged(kind: Kind, data: bytes) -> Extract:
     """Take the salvage path."""
-    return extracting._salvage(Segment(0, data, 0, 0), RULES[kind], BATCH)  # noqa: SLF001
+    return extracting._salvage([Segment(0, data, 0, 0)], RULES[kind], BATCH)  # noqa: SLF001
 
 
 def assert_paths_agree(kind: Kind, data: bytes) -> None:
@@ -294,9 +294,9 @@ def test_one_bad_record_leaves_the_rest_to_the_fast_path(
     salvaged_bytes: list[int] = []
     salvage = extracting._salvage  # noqa: SLF001
 
-    def watched(segment: Segment, *rest: Any) -> Extract:
-        salvaged_bytes.append(len(segment.data))
-        return salvage(segment, *rest)
+    def watched(segments: list[Segment], *rest: Any) -> Extract:
+        salvaged_bytes.extend(len(segment.data) for segment in segments)
+        return salvage(segments, *rest)
 
     monkeypatch.setattr(extracting, "_salvage", watched)
     monkeypatch.setattr(extracting, "SALVAGE_BYTES", 2000)

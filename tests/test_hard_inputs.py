@@ -84,7 +84,7 @@ def test_each_value_is_read_right_or_rejected(
         data = data[:-1] + f', "{key}": {text}}}'.encode()
     segment, batch = Segment(0, data, 0, 0), Batch(0, kind, ".", "x.json", len(data))
     rules = RULES[kind]
-    (found,) = [_salvage(segment, rules, batch)] if slow else _parse([segment], rules, batch)
+    (found,) = [_salvage([segment], rules, batch)] if slow else _parse([segment], rules, batch)
     if outcome == "accepted":
         assert found.rejects == []
         assert found.frame.get_column(COLUMNS.get(key, key)).to_list() == [value]
@@ -103,6 +103,6 @@ def test_the_first_of_equal_keys_counts() -> None:
     )
     segment, batch = Segment(0, data, 0, 0), Batch(0, "events", ".", "x.json", len(data))
     (one,) = _parse([segment], RULES["events"], batch)
-    other = _salvage(segment, RULES["events"], batch)
+    other = _salvage([segment], RULES["events"], batch)
     assert one.frame.rows() == other.frame.rows()
     assert one.frame.get_column("level").to_list() == ["free"]
