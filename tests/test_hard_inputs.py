@@ -1,13 +1,26 @@
 """Hard inputs, as data: each is either read right or rejected for the right reason."""
 
+import gzip
+import itertools
 import json
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from trees import MOMENT, event, song
+from hard_inputs import CASES as FILES
+from hard_inputs import SIZE, zstd
+from psycopg import sql
+from trees import MOMENT, Star, Tree, drop_star, event, lines, query, read_star, song
 
+import sparkify_bulk
 from sparkify_bulk.extract import Segment, _parse, _salvage
-from sparkify_bulk.manifest import Batch, Kind
+from sparkify_bulk.manifest import Batch, Kind, make_manifest
+from sparkify_bulk.stage import Target, make_staging, stage_batch
 from sparkify_bulk.transform import RULES
 
 # kind, key, JSON text of its value (None: key left out), reason of the reject or value of the row.
@@ -106,3 +119,249 @@ def test_the_first_of_equal_keys_counts() -> None:
     other = _salvage([segment], RULES["events"], batch)
     assert one.frame.rows() == other.frame.rows()
     assert one.frame.get_column("level").to_list() == ["free"]
+
+
+# --- whole files, end to end ----------------------------------------------------------------------
+
+_schemas = itertools.count(1)
+
+
+def refused(dsn: str, schema: str) -> list[tuple[Any, ...]]:
+    """Return a star's rejects: file, line, offset, column and reason."""
+    statement = 'SELECT file, line, "offset", "column", reason FROM {}.rejects ORDER BY reject_id'
+    return query(dsn, sql.SQL(statement).format(sql.Identifier(f"{schema}_ledger")))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_as_people_have_them(module_database: str, tree: Tree, name: str) -> None:
+    """Each of these trees gives its songs and plays, and rejects by file, line, byte and reason."""
+    case = FILES[name]
+    for path, data in case.files.items():
+        whole = tree.root / os.fsdecode(path)
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        whole.write_bytes(data)
+    schema = f"s{next(_schemas)}"
+    report = sparkify_bulk.reload(tree.root, dsn=module_database, schema=schema, jobs=1)
+    star = read_star(module_database, schema)
+    assert (len(star["songs"]), len(star["songplays"])) == (case.songs, case.songplays)
+    assert refused(module_database, schema) == case.rejects
+    assert report.exit_code == (3 if case.rejects else 0)
+    for table, column, value in case.rows:
+        statement = sql.SQL("SELECT {} FROM {}").format(
+            sql.SQL(column),  # type: ignore[arg-type]
+            sql.Identifier(schema, table),
+        )
+        assert (value,) in query(module_database, statement)
+    drop_star(module_database, schema)
+
+
+def test_pipes_and_links_are_left_alone(module_database: str, tree: Tree, tmp_path: Path) -> None:
+    """A pipe named like a log doesn't hang a run; links, in, out or in a loop, aren't followed."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "o.json").write_bytes(lines(event(9)))
+    tree.logs("a.json", event(1))
+    os.mkfifo(tree.log_folder / "x.json")
+    (tree.log_folder / "in.json").symlink_to(tree.log_folder / "a.json")
+    (tree.log_folder / "out.json").symlink_to(outside / "o.json")
+    (tree.log_folder / "folder").symlink_to(outside)
+    (tree.log_folder / "loop").symlink_to(tree.log_folder)
+    (tree.log_folder / "dangling.json").symlink_to(tmp_path / "nowhere")
+    report = sparkify_bulk.reload(tree.root, dsn=module_database, schema="links")
+    assert (report.input.events.files, report.input.events.accepted) == (1, 1)
+
+
+def test_links_are_followed_where_asked_and_loops_are_not(
+    module_database: str, tree: Tree, tmp_path: Path
+) -> None:
+    """With follow_links, links to files and folders are read once, and a loop isn't entered."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "o.json").write_bytes(lines(event(9)))
+    tree.logs("a.json", event(1))
+    (tree.log_folder / "folder").symlink_to(outside)
+    (tree.log_folder / "loop").symlink_to(tree.log_folder)
+    report = sparkify_bulk.reload(
+        tree.root, dsn=module_database, schema="followed", follow_links=True
+    )
+    assert (report.input.events.files, report.input.events.accepted) == (2, 2)
+
+
+@pytest.fixture
+def target(database: str) -> Target:
+    """Make staging tables, to stage a batch by hand."""
+    made = Target(database, "hard_staging", 1, 1)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA hard_staging")
+        make_staging(connection, made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("what", "accepted", "rejected"),
+    [("vanished", 1, 1), ("shrunk", 2, 0), ("torn", 2, 1), ("grown", 4, 0), ("folder", 1, 1)],
+)
+def test_a_file_that_changes_between_listing_and_reading(
+    target: Target, tree: Tree, what: str, accepted: int, rejected: int
+) -> None:
+    """Gone, it is one reject; shorter or longer, it is read as it is; the next file is read."""
+    path = tree.logs("a.json", event(1), event(2))
+    tree.logs("b.json", event(3))
+    (batch,) = make_manifest("events", str(tree.log_folder)).batches
+    if what in ("vanished", "folder"):
+        path.unlink()
+    if what == "folder":
+        path.mkdir()
+    if what == "shrunk":
+        os.truncate(path, SIZE)
+    if what == "torn":
+        os.truncate(path, SIZE + 40)
+    if what == "grown":
+        with path.open("ab") as file:
+            file.write(b"\n" + lines(event(4)))
+    staged = stage_batch(batch, target)
+    assert (staged.accepted, staged.rejected) == (accepted, rejected)
+    assert staged.records == accepted + rejected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_file_one_may_not_read_is_a_reject(module_database: str, tree: Tree) -> None:
+    """A file without the right to read it is reported, and the others are loaded: exit 3."""
+    path = tree.logs("a.json", event(1))
+    tree.logs("b.json", event(2))
+    path.chmod(0)
+    for folder in (*tree.root.parents, tree.root, tree.log_folder, tree.song_folder):
+        if folder.owner() == "root" and folder.is_relative_to("/tmp/pytest-of-root"):  # noqa: S108
+            folder.chmod(0o755)
+    script = (
+        "import os, sys, sparkify_bulk.pipeline\n"
+        "os.setgroups([]); os.setgid(int(sys.argv[3])); os.setuid(int(sys.argv[3]))\n"
+        "report = sparkify_bulk.reload(sys.argv[1], dsn=sys.argv[2], schema='denied', jobs=1)\n"
+        "print(report.exit_code, report.input.events.accepted, report.rejects.by_reason)"
+    )
+    nobody = str(pwd.getpwnam("nobody").pw_uid)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tree.root), module_database, nobody],
+        check=False, capture_output=True, text=True, cwd=Path(sparkify_bulk.__file__).parent.parent,
+    )  # fmt: skip
+    assert done.stdout == "3 1 {'unreadable_file': 1}\n", done.stderr
+    assert refused(module_database, "denied") == [
+        ("log_data/a.json", None, None, None, "unreadable_file")
+    ]
+
+
+# --- the real sample, twisted ---------------------------------------------------------------------
+
+
+TWISTS = {
+    "as it is": (".json", b"\n".join),
+    "newline at the end": (".json", lambda lines_: b"\n".join([*lines_, b""])),
+    "CRLF": (".json", lambda lines_: b"\r\n".join([*lines_, b""])),
+    "array": (".json", lambda lines_: b"[" + b", ".join(lines_) + b"]"),
+    "array, a record a line": (".json", lambda lines_: b"[\n" + b",\n".join(lines_) + b"\n]\n"),
+    "pretty-printed": (
+        ".json",
+        lambda lines_: b"\n".join(json.dumps(json.loads(x), indent=2).encode() for x in lines_),
+    ),
+    "keys in reverse order": (
+        ".json",
+        lambda lines_: b"\n".join(
+            json.dumps(dict(reversed(json.loads(x).items())), ensure_ascii=False).encode()
+            for x in lines_
+        ),
+    ),
+    "all on one line": (".json", b" ".join),
+    "byte order mark": (".json", lambda lines_: b"\xef\xbb\xbf" + b"\n".join(lines_)),
+    "gzip": (".json.gz", lambda lines_: gzip.compress(b"\n".join(lines_), 1)),
+    "zstd": (".json.zst", lambda lines_: zstd.compress(b"\n".join(lines_))),
+}
+
+
+def sample_lines(folder: Path) -> dict[str, list[bytes]]:
+    """Return the records of each file of the sample, without its ending, by its path."""
+    return {
+        str(path.relative_to(folder)).removesuffix(".json"): path.read_bytes().splitlines()
+        for path in sorted(folder.rglob("*.json"))
+    }
+
+
+@pytest.fixture(scope="module")
+def sample_star(module_database: str, sample: Path) -> Star:
+    """Load the real sample as it is, and return its star."""
+    sparkify_bulk.reload(sample, dsn=module_database, schema="sample")
+    star = read_star(module_database, "sample")
+    assert len(star["songplays"]) == 6820
+    return star
+
+
+@pytest.mark.parametrize("command", ["reload", "load"])
+@pytest.mark.parametrize("twist", TWISTS)
+def test_the_real_sample_in_any_layout_is_the_same_star(
+    *, module_database: str, sample: Path, sample_star: Star, tree: Tree, twist: str, command: str
+) -> None:
+    """However the real sample is laid out or packed, it makes the star it makes as it is."""
+    ending, write = TWISTS[twist]
+    for path, records in sample_lines(sample / "song_data").items():
+        tree.songs(path + ending, write(records))
+    for path, records in sample_lines(sample / "log_data").items():
+        tree.logs(path + ending, write(records))
+    report = getattr(sparkify_bulk, command)(tree.root, dsn=module_database, schema="twisted")
+    assert report.status == "succeeded"
+    assert report.input.events.records == 8056
+    assert read_star(module_database, "twisted") == sample_star
+    drop_star(module_database, "twisted")
+
+
+@pytest.mark.parametrize("split", ["one file", "a record a file"])
+def test_the_real_sample_in_one_file_or_in_thousands_is_the_same_star(
+    module_database: str, sample: Path, sample_star: Star, tree: Tree, split: str
+) -> None:
+    """All records in one file of each kind, or each in a file of its own: the same star."""
+    for folder, write in (("song_data", tree.songs), ("log_data", tree.logs)):
+        records = list(itertools.chain.from_iterable(sample_lines(sample / folder).values()))
+        if split == "one file":
+            write("all.json", b"\n".join(records))
+        else:
+            for number, record in enumerate(records):
+                write(f"{number % 100}/{number:05}.json", record)
+    sparkify_bulk.reload(tree.root, dsn=module_database, schema="twisted")
+    assert read_star(module_database, "twisted") == sample_star
+    drop_star(module_database, "twisted")
+
+
+BAD_RECORDS = [
+    (b"{}", "missing_field"),
+    (b'{"page": "NextSong", "ts": "soon"}', "wrong_type"),
+    (b'{"page": "NextSong", "ts": 4102444800001}', "out_of_range"),
+    (b"nothing of JSON", "not_an_object"),
+    (b'{"page": "Home", "auth": "\xff"}', "malformed_json"),
+    (b'{"page": "NextSong"', "malformed_json"),
+    (b'{"page": "\\u0000"}', None),
+]
+
+
+def test_bad_records_in_the_real_sample_are_named_by_their_lines(
+    module_database: str, sample: Path, sample_star: Star, tree: Tree
+) -> None:
+    """Bad records put into known lines are rejected by these lines, and cost no good record."""
+    for path, records in sample_lines(sample / "song_data").items():
+        tree.songs(f"{path}.json", b"\n".join(records))
+    expected = []
+    for number, (path, records) in enumerate(sample_lines(sample / "log_data").items()):
+        mixed = list(records)
+        for step in range(3):
+            bad, _ = BAD_RECORDS[(number + step) % len(BAD_RECORDS)]
+            at = (number * 37 + step * 11) % (len(mixed) + 1)
+            mixed.insert(at, bad)
+        tree.logs(f"{path}.json", b"\n".join(mixed))
+        reasons = dict(BAD_RECORDS)
+        for line, record in enumerate(mixed, 1):
+            if reasons.get(record):
+                offset = sum(len(before) + 1 for before in mixed[: line - 1])
+                expected.append((f"log_data/{path}.json", line, offset, reasons[record]))
+    report = sparkify_bulk.reload(tree.root, dsn=module_database, schema="twisted")
+    found = refused(module_database, "twisted")
+    assert [(file, line, offset, reason) for file, line, offset, _, reason in found] == expected
+    assert report.rejects.count == len(expected) > 70
+    assert read_star(module_database, "twisted") == sample_star
+    drop_star(module_database, "twisted")
