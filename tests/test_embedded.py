@@ -1,7 +1,11 @@
 """The embedded server: start, address, stop."""
 
+import contextlib
 import os
+import pwd
+import select
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -16,39 +20,87 @@ import pytest
 from sparkify_bulk import embedded
 from sparkify_bulk.errors import EmbeddedServerError
 
+IS_ROOT = os.geteuid() == 0
+START = (
+    "import sys, pathlib, psycopg; from sparkify_bulk import embedded;"
+    "server = embedded.ensure_running(pathlib.Path(sys.argv[1]));"
+    "psycopg.connect(server.dsn).close(); print(server.pid)"
+)
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """Make a folder for homes; at the end stop the servers in it, and remove it."""
+    # Not pytest's own folder: when root runs the tests, no other account may enter that.
+    above = Path(tempfile.mkdtemp(prefix="sb-", dir="/tmp"))
+    above.chmod(0o711)
+    try:
+        yield above
+    finally:
+        for home in above.iterdir():
+            for major in (16, 18):
+                embedded.stop(home, major=major)
+        shutil.rmtree(above)
+
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """Return a folder for a server, which is stopped and removed afterwards."""
-    # Not pytest's own folder: when root runs the tests, no other account may enter that.
-    above = Path(tempfile.mkdtemp(prefix="sb-", dir="/tmp"))
-    above.chmod(0o755)
-    yield above / "home"
-    for major in (16, 18):
-        embedded.stop(above / "home", major=major)
-    shutil.rmtree(above)
+    """Return where a test's own server may live."""
+    with folder() as above:
+        yield above / "home"
 
 
-def ask(server: embedded.Server, query: str) -> str:
+@pytest.fixture(scope="module")
+def started() -> Iterator[embedded.Server]:
+    """Return a server for the tests that only look at it."""
+    with folder() as above:
+        yield embedded.ensure_running(above / "home")
+
+
+@contextlib.contextmanager
+def running(home: Path, major: int = 18) -> Iterator[embedded.Server]:
+    """Run a server whose socket may be outside of its home."""
+    server = embedded.ensure_running(home, major=major)
+    try:
+        yield server
+    finally:
+        embedded.stop(home, major=major)
+        if server.socket_dir != server.data:
+            shutil.rmtree(server.socket_dir)
+
+
+def ask(address: str, query: str) -> str:
     """Return the one value that a query gives."""
-    with psycopg.connect(server.dsn) as connection:
-        row = connection.execute(query).fetchone()  # type: ignore[arg-type]
+    with psycopg.connect(address) as connection:
+        row = connection.execute(query).fetchone()
     assert row is not None
     return str(row[0])
+
+
+def kill(server: embedded.Server) -> None:
+    """Kill a server with all its processes, as a lack of memory or of power does."""
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    pids = [server.pid, *map(int, children)]
+    ends = [os.pidfd_open(pid) for pid in pids]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    for end in ends:
+        select.select([end], [], [])
+        os.close(end)
 
 
 @pytest.mark.parametrize("major", [16, 18])
 def test_starts_from_nothing(home: Path, major: int) -> None:
     """A server is made and started where there was none, of the version asked for."""
     server = embedded.ensure_running(home, major=major)
-    assert ask(server, "SHOW server_version").startswith(f"{major}.")
-    assert ask(server, "SHOW server_encoding") == "UTF8"
+    assert ask(server.dsn, "SHOW server_version").startswith(f"{major}.")
+    assert ask(server.dsn, "SHOW server_encoding") == "UTF8"
     assert embedded.status(home, major=major) == server
 
 
-def test_running_server_is_left_alone(home: Path) -> None:
+def test_running_server_is_left_alone(started: embedded.Server) -> None:
     """A second start finds the same process."""
-    assert embedded.ensure_running(home).pid == embedded.ensure_running(home).pid
+    assert embedded.ensure_running(started.home) == started
 
 
 def test_data_survive_a_stop(home: Path) -> None:
@@ -58,102 +110,191 @@ def test_data_survive_a_stop(home: Path) -> None:
     assert embedded.stop(home)
     assert embedded.status(home) is None
     assert not embedded.stop(home)
-    assert ask(embedded.ensure_running(home), "SELECT answer FROM kept") == "42"
+    assert ask(embedded.ensure_running(home).dsn, "SELECT answer FROM kept") == "42"
 
 
-def test_url_reaches_the_server(home: Path) -> None:
+def test_url_reaches_the_server(started: embedded.Server) -> None:
     """The URL leads other programs to the same database."""
+    assert ask(started.url, "SELECT current_database()") == "sparkify"
+
+
+def test_psql_is_there() -> None:
+    """The wheel's own psql can be run."""
+    done = subprocess.run(
+        [embedded.psql_path(), "--version"], check=True, capture_output=True, text=True
+    )
+    assert " 18." in done.stdout
+
+
+def test_killed_server_is_started_again(home: Path) -> None:
+    """A server that was killed doesn't count as running, and what it left doesn't stop the next."""
     server = embedded.ensure_running(home)
-    with psycopg.connect(server.url) as connection:
-        assert connection.info.dbname == "sparkify"
+    kill(server)
+    assert embedded.status(home) is None
+    assert ask(embedded.ensure_running(home).dsn, "SELECT 1") == "1"
 
 
-def test_stale_lock_file_is_no_server(home: Path) -> None:
-    """A lock file left by a killed server names no running one, and doesn't stop the next."""
+def test_number_of_a_killed_server_goes_to_another_program(home: Path) -> None:
+    """A lock file whose number belongs to some other process by now names no running server."""
     server = embedded.ensure_running(home)
     lock = server.data / "postmaster.pid"
     left = lock.read_text()
     embedded.stop(home)
-    # The number now belongs to a process that lives, but is no PostgreSQL.
-    lock.write_text(left.replace(str(server.pid), str(os.getpid()), 1))
-    shutil.chown(lock, lock.parent.owner())
-    assert embedded.status(home) is None
+    # Of the server's account: the server itself doesn't mind those of others.
+    owner = lock.parent.owner() if IS_ROOT else None
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, cwd="/", user=owner) as other:
+        lock.write_text(left.replace(str(server.pid), str(other.pid), 1))
+        shutil.chown(lock, lock.parent.owner())
+        assert embedded.status(home) is None
+        assert embedded.ensure_running(home).pid != other.pid
+        assert other.poll() is None
 
 
-def test_two_starts_at_once_give_one_server(home: Path) -> None:
-    """Processes that start the server at the same time end up with the same one."""
-    code = (
-        "import sys, pathlib; from sparkify_bulk import embedded;"
-        "print(embedded.ensure_running(pathlib.Path(sys.argv[1])).pid)"
-    )
+def test_starts_at_once_give_one_server(home: Path) -> None:
+    """Processes that start the server at the same time end up with the same one, ready for all."""
 
     def start(_: int) -> str:
-        command = [sys.executable, "-c", code, str(home)]
+        command = [sys.executable, "-c", START, str(home)]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
-    with ThreadPoolExecutor(2) as pool:
-        pids = set(pool.map(start, range(2)))
+    with ThreadPoolExecutor(4) as pool:
+        pids = set(pool.map(start, range(4)))
     assert len(pids) == 1
 
 
-def test_nobody_else_gets_in(home: Path) -> None:
+@pytest.mark.parametrize("step", ["_write", "_start"])
+def test_interrupted_first_start(home: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first start cut short, while the cluster is made or after, leaves nothing amiss."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded, step, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            embedded.ensure_running(home)
+    server = embedded.ensure_running(home)
+    assert ask(server.dsn, "SELECT current_database()") == "sparkify"
+    assert ask(server.dsn, "SHOW wal_level") == "minimal"
+
+
+def test_half_made_cluster_is_made_anew(home: Path) -> None:
+    """What an interrupted making of the cluster left behind doesn't stand in the way."""
+    server = embedded.ensure_running(home)
+    embedded.stop(home)
+    server.data.rename(home / "postgresql-18.partial")
+    (home / "postgresql-18.partial" / "postgresql.conf").unlink()
+    assert ask(embedded.ensure_running(home).dsn, "SELECT 1") == "1"
+
+
+def test_interrupt_of_the_program_spares_the_server(home: Path) -> None:
+    """The server isn't in the process group that Ctrl-C ends."""
+    server = embedded.ensure_running(home)
+    assert os.getpgid(server.pid) == server.pid
+    assert os.getsid(server.pid) != os.getsid(0)
+
+
+def test_nobody_else_gets_in(started: embedded.Server) -> None:
     """Only the owner may enter the folders, and nothing listens on the network."""
-    server = embedded.ensure_running(home)
-    for folder in (home, server.data, server.socket_dir):
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert ask(server, "SHOW listen_addresses") == ""
+    for place in (started.home, started.data, started.socket_dir):
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    assert ask(started.dsn, "SHOW listen_addresses") == ""
 
 
-def test_long_names_put_the_socket_elsewhere(home: Path) -> None:
-    """A home whose name is too long for a socket has its socket in a short private folder."""
-    deep = home / ("x" * 100)
-    try:
-        server = embedded.ensure_running(deep)
-        assert server.socket_dir.parent == Path(tempfile.gettempdir())
+@pytest.mark.parametrize("name", ['it\'s a "folder" $HOME', "a,b", "back\\slash", "x" * 100])
+def test_any_name_will_do(home: Path, name: str) -> None:
+    """A home with any name works; where it can't be a socket's, that is in a short private folder.
+
+    Two servers of one home keep out of each other's way there.
+    """
+    named = home.with_name(name)
+    with running(named) as server, running(named, major=16) as other:
         assert stat.S_IMODE(server.socket_dir.stat().st_mode) == 0o700
-        assert ask(server, "SELECT 1") == "1"
-    finally:
-        embedded.stop(deep)
-        shutil.rmtree(server.socket_dir)
+        for address in (server.dsn, server.url):
+            assert ask(address, "SHOW server_version").startswith("18.")
+        assert ask(other.dsn, "SHOW server_version").startswith("16.")
 
 
-def test_odd_names_are_quoted(home: Path) -> None:
-    """A home with spaces and quotes in its name works."""
-    odd = home / 'it\'s a "folder"'
-    try:
-        server = embedded.ensure_running(odd)
-        assert ask(server, "SELECT 1") == "1"
-        with psycopg.connect(server.url) as connection:
-            assert connection.info.dbname == "sparkify"
-    finally:
-        embedded.stop(odd)
+def test_short_folder_must_be_private(home: Path) -> None:
+    """A folder for the socket that others may enter is refused."""
+    long = home.with_name("x" * 100)
+    with running(long) as server:
+        embedded.stop(long)
+        server.socket_dir.chmod(0o755)
+        with pytest.raises(EmbeddedServerError, match="open to others"):
+            embedded.ensure_running(long)
 
 
-def test_durability_is_kept(home: Path) -> None:
-    """The server is tuned, but never at the price of losing what it has committed."""
+def test_relative_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home may be named relative to the working folder, and its server is found from any."""
+    monkeypatch.chdir(home.parent)
+    server = embedded.ensure_running(Path("home"))
+    assert server == embedded.status(home)
+
+
+def test_home_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment names the home; else root's is the system's, and a user's own."""
+    monkeypatch.setenv("SPARKIFY_BULK_HOME", "/somewhere/else")
+    assert embedded.default_home() == Path("/somewhere/else")
+    monkeypatch.delenv("SPARKIFY_BULK_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", "/mine")
+    expected = "/var/lib/sparkify-bulk" if IS_ROOT else "/mine/sparkify-bulk"
+    assert embedded.default_home() == Path(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("fsync", "on"),
+        ("full_page_writes", "on"),
+        ("synchronous_commit", "on"),
+        ("autovacuum", "on"),
+        ("wal_level", "minimal"),
+        ("max_wal_senders", "0"),
+        ("checkpoint_timeout", "30min"),
+        ("checkpoint_completion_target", "0.9"),
+        ("max_connections", "50"),
+        ("log_min_error_statement", "panic"),
+        ("TimeZone", "UTC"),
+    ],
+)
+def test_setting_is_in_force(started: embedded.Server, name: str, value: str) -> None:
+    """The server is tuned for loading, but never at the price of losing what it has committed."""
+    assert ask(started.dsn, f"SHOW {name}") == value
+
+
+def test_sizes_fit_the_machine(started: embedded.Server) -> None:
+    """Memory and log are bounded by what the machine has, and larger than the server's defaults."""
+    size = "SELECT setting::bigint FROM pg_settings WHERE name = '{}'"
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    buffers = int(ask(started.dsn, size.format("shared_buffers"))) * 8192
+    assert 2**25 <= buffers <= max(2**25, min(2**30, memory // 8))
+    assert 1024 <= int(ask(started.dsn, size.format("max_wal_size"))) <= 8192
+    assert 128 <= int(ask(started.dsn, size.format("min_wal_size"))) <= 1024
+
+
+def test_settings_are_written_at_every_start(home: Path) -> None:
+    """A later version's settings reach an older cluster; the user's own stay in force."""
     server = embedded.ensure_running(home)
-    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-        assert ask(server, f"SHOW {setting}") == "on"
-    assert ask(server, "SHOW wal_level") == "minimal"
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET max_connections = 30")
+    embedded.stop(home)
+    (server.data / "sparkify-bulk.conf").write_text("max_connections = 20\n")
+    server = embedded.ensure_running(home)
+    assert ask(server.dsn, "SHOW max_connections") == "30"
+    assert ask(server.dsn, "SHOW wal_level") == "minimal"
 
 
 def test_failed_start_says_why(home: Path) -> None:
-    """A server that can't start is reported with the last lines of its log."""
+    """A server that can't start is reported with what it logged, and nothing of earlier starts."""
     server = embedded.ensure_running(home)
     embedded.stop(home)
     with (server.data / "postgresql.auto.conf").open("a") as file:
         file.write("no_such_setting = 1\n")
     with pytest.raises(EmbeddedServerError, match="no_such_setting") as caught:
         embedded.ensure_running(home)
+    assert "shut down" not in caught.value.message
     assert "--dsn" in caught.value.hint
-
-
-def test_half_made_cluster_is_made_anew(home: Path) -> None:
-    """What an interrupted first start left behind doesn't stand in the way."""
-    left = home / "postgresql-18.partial"
-    left.mkdir(parents=True)
-    (left / "PG_VERSION").write_text("18\n")
-    assert ask(embedded.ensure_running(home), "SELECT 1") == "1"
 
 
 def test_home_that_cannot_be_made(tmp_path: Path) -> None:
@@ -162,3 +303,72 @@ def test_home_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedServerError, match="can't be made") as caught:
         embedded.ensure_running(tmp_path / "file" / "home")
     assert "SPARKIFY_BULK_HOME" in caught.value.hint
+
+
+def test_missing_programs(home: Path) -> None:
+    """Programs that the wheel doesn't bring are an error that says what to do."""
+    with pytest.raises(EmbeddedServerError, match="no PostgreSQL 17") as caught:
+        embedded.ensure_running(home, major=17)
+    assert "--dsn" in caught.value.hint
+
+
+def test_rights_of_a_container_suffice(home: Path) -> None:
+    """Where root may not look into other accounts' processes, as in containers, all works."""
+    drop = ["setpriv", "--bounding-set=-sys_ptrace"] if IS_ROOT else []
+    command = [*drop, sys.executable, "-c", START, str(home)]
+    first, second = (
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(2)
+    )
+    assert first == second
+
+
+def test_somebody_elses_folder_is_not_taken(home: Path) -> None:
+    """A folder with other things in it stays its owner's, even when root names it as the home."""
+    home.mkdir(mode=0o755)
+    (home / "mine").touch()
+    before = home.stat()
+    with contextlib.suppress(EmbeddedServerError):
+        embedded.ensure_running(home)
+    after = home.stat()
+    assert (after.st_uid, after.st_mode) == (before.st_uid, before.st_mode)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root acts for another account")
+def test_root_follows_no_links_of_the_account(home: Path) -> None:
+    """A link that the server's account plants makes root neither write nor give away a file."""
+    server = embedded.ensure_running(home)
+    embedded.stop(home)
+    victim = home.with_name("victim")
+    victim.write_text("root's")
+    victim.chmod(0o600)
+    settings = server.data / "sparkify-bulk.conf"
+    settings.unlink()
+    settings.symlink_to(victim)
+    with pytest.raises(EmbeddedServerError, match="Permission denied"):
+        embedded.ensure_running(home)
+    assert victim.read_text() == "root's"
+    assert victim.stat().st_uid == 0
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root's server runs as another account")
+def test_programs_in_a_closed_folder_are_copied(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs out of the account's reach are copied once, and their folder stays shut."""
+    installed = embedded.psql_path().parents[2]
+    closed = home.with_name("closed")
+    closed.mkdir(mode=0o700)
+    shutil.copytree(installed / "pginstall18", closed / installed.name / "pginstall18")
+    libraries = installed.with_name(f"{installed.name}.libs")
+    shutil.copytree(libraries, closed / libraries.name)
+    (closed / installed.name / "__init__.py").touch()
+    monkeypatch.syspath_prepend(closed)
+    server = embedded.ensure_running(home)
+    assert embedded.psql_path().is_relative_to(closed)
+    (copy,) = home.glob("programs-*")
+    assert copy.owner() == pwd.getpwuid(server.data.stat().st_uid).pw_name
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+    embedded.stop(home)
+    made = copy.stat().st_ctime_ns
+    embedded.ensure_running(home)
+    assert [found.stat().st_ctime_ns for found in home.glob("programs-*")] == [made]
