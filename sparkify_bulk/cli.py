@@ -448,23 +448,27 @@ def runs(limit: int, dsn: str | None, schema: str, *, as_json: bool) -> None:
     if not found:
         click.echo("No runs.")
         return
-    rows = [
-        (
-            row["run_id"],
-            row["command"],
-            row["status"],
-            f"{row['started_at']:%Y-%m-%d %H:%M:%S}",
-            f"{(row['ended_at'] - row['started_at']).total_seconds():.1f} s"
-            if row["ended_at"]
-            else "",
-            row["exit_code"],
-            f"{row['client_user']}@{row['client_host']}",
-            row["error"],
-        )
-        for row in found
-    ]
-    columns = ("run", "command", "status", "started", "took", "exit", "who", "error")
-    render.console().print(render.listing(columns, rows))
+    columns = ("run", "command", "status", "started", "took", "records", "rejects", "exit", "who")
+    render.console().print(render.listing((*columns, "error"), map(_run_row, found)))
+
+
+def _run_row(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return a run as it is listed; what it had not come to is left blank."""
+    report = row["report"] or {}
+    books = report.get("input", {}).values()
+    took = row["ended_at"] and (row["ended_at"] - row["started_at"]).total_seconds()
+    return (
+        row["run_id"],
+        row["command"],
+        row["status"],
+        f"{row['started_at']:%Y-%m-%d %H:%M:%S}",
+        None if took is None else f"{took:.1f} s",
+        sum(book["records"] for book in books) if report else None,
+        report["rejects"]["count"] if report else None,
+        row["exit_code"],
+        f"{row['client_user']}@{row['client_host']}",
+        row["error"],
+    )
 
 
 def _write_line(row: dict[str, Any]) -> None:

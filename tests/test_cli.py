@@ -211,7 +211,9 @@ def test_runs_are_listed(database: str, committed: Path) -> None:
     assert done.returncode == 0, done.stderr
     listed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(r["command"], r["exit_code"]) for r in listed] == [("load", 0), ("reload", 0)]
-    assert "succeeded" in run("runs", "--dsn", database).stdout
+    table = run("runs", "--dsn", database).stdout
+    assert "succeeded" in table
+    assert "2,800" in table  # records of the reload: 300 songs and 2,500 events
 
 
 def test_show_answers_every_question(database: str, committed: Path) -> None:

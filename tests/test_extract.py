@@ -389,3 +389,38 @@ def test_songs_know_where_they_were_described(tree: Tree) -> None:
     places = frame.select("file", "source_offset").rows()
     offsets = [data.index(b'{"num_songs": 1, "song_id": "SO00%d' % n) for n in (1, 2, 3)]
     assert places == [(0, 0), *((1, at) for at in offsets), *((2, at) for at in offsets)]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress])
+def test_a_bomb_is_stopped(tree: Tree, compress: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compressed file that expands beyond all measure is cut off, and said so; the rest loads."""
+    monkeypatch.setattr(extracting, "CHUNK_BYTES", 20_000)
+    monkeypatch.setattr(extracting, "MAX_EXPANSION", 5)
+    bomb = lines(*(event(1) for _ in range(2000)))
+    ending = "gz" if compress is gzip.compress else "zst"
+    (tree.log_folder / f"bomb.json.{ending}").write_bytes(compress(bomb))
+    tree.logs("good.json", event(2))
+    frame, rejects, _ = read("events", tree.log_folder)
+    assert [(reject.reason, reject.detail) for reject in rejects] == [
+        ("unreadable_file", "the file can't be read: it expands more than 5-fold")
+    ]
+    assert 2 in frame["item_in_session"].to_list()
+    assert frame.height < 500
+
+
+def test_a_file_that_grows_is_read_to_its_last_whole_line(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that is still being written when the file is read is left to the next run."""
+    path = tree.logs("x.json", event(1), b'{"page": "NextSo')
+    pread = extracting._pread  # noqa: SLF001
+
+    def growing(*arguments: Any) -> bytes:
+        data = pread(*arguments)
+        with path.open("ab") as file:
+            file.write(b'ng"}')
+        return data
+
+    monkeypatch.setattr(extracting, "_pread", growing)
+    frame, rejects, _ = read("events", tree.log_folder)
+    assert (frame.height, rejects) == (1, [])
