@@ -245,9 +245,8 @@ def _settings(
 @contextlib.contextmanager
 def _told(*, as_json: bool, quiet: bool, verbose: bool) -> Iterator[Any]:
     """Let a run be watched and logged; print the report of one that fails, where JSON is wanted."""
-    _log_to_stderr(quiet=quiet, verbose=verbose)
     try:
-        with _watch(quiet=quiet) as watch:
+        with _watch(quiet=quiet, verbose=verbose) as watch:
             yield watch
     except SparkifyBulkError as error:
         if as_json and error.report is not None:
@@ -256,15 +255,23 @@ def _told(*, as_json: bool, quiet: bool, verbose: bool) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _watch(*, quiet: bool) -> Iterator[Any]:
+def _watch(*, quiet: bool, verbose: bool) -> Iterator[Any]:
     """Watch a run by bars on a terminal, by log lines elsewhere."""
+    from rich.logging import RichHandler  # noqa: PLC0415
+
     from sparkify_bulk import progress, render  # noqa: PLC0415
 
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    logging.getLogger("sparkify_bulk").setLevel(level)
     console = render.console(stderr=True)
     if console.is_terminal and not quiet:
+        # By the console that draws the bars: lines written past it would fall into them.
+        handler = RichHandler(console=console, show_time=False, show_path=False, highlighter=None)
+        logging.basicConfig(format="%(message)s", handlers=[handler])
         with progress.TerminalWatch(console) as bars:
             yield bars
     else:
+        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
         yield progress.LogWatch()
 
 
@@ -275,12 +282,6 @@ def _print_report(report: "Report", *, as_json: bool, quiet: bool) -> None:
         _write(report.to_json())
     elif not quiet:
         render.console().print(render.summary(report))
-
-
-def _log_to_stderr(*, quiet: bool, verbose: bool) -> None:
-    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("sparkify_bulk").setLevel(level)
 
 
 def _write(document: bytes) -> None:

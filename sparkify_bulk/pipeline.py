@@ -488,6 +488,9 @@ def _publish(run: Run, target: Target, settled: list[int] | None = None) -> None
     else:
         _keep_on_record(run, target)
     _complete(run, last=partial(_switch, run) if report.command == "reload" else None)
+    if report.rejects.count:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in report.rejects.by_reason.items())
+        logger.warning("%d records were rejected: %s", report.rejects.count, reasons)
 
 
 def _keep_on_record(run: Run, target: Target) -> None:

@@ -58,10 +58,11 @@ class _Handled(ProgressColumn):
         files, total = task.fields["files"], task.fields["all_files"]
         if not total:
             return Text("")
-        rate = task.fields["records"] / max(task.finished_time or task.elapsed or 0.0, 0.001)
         some = f"{files:,}/{total:,}" if files < total else f"{total:,}"
         done = megabytes(int(task.completed))
-        return Text(f"{some} files {done} {thousands(rate)} rec/s", style="dim")
+        rate = task.fields["rate"]
+        pace = f" {thousands(rate)} rec/s" if rate else ""
+        return Text(f"{some} files {done}{pace}", style="dim")
 
 
 class TerminalWatch:
@@ -98,26 +99,30 @@ class TerminalWatch:
     def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
         """Draw the bar of a phase."""
         self._task = self._progress.add_task(
-            phase, total=bytes_ or None, files=0, all_files=files, records=0
+            phase, total=bytes_ or None, files=0, all_files=files, records=0, rate=None
         )
 
     def advance(self, *, files: int, bytes_: int, records: int) -> None:
         """Move the bar on."""
         if self._task is None:
             return
-        fields = self._progress.tasks[self._task].fields
+        task = self._progress.tasks[self._task]
+        records += task.fields["records"]
+        # Batches may have been done before the phase came to be watched: no pace from a moment.
+        elapsed = task.elapsed or 0.0
         self._progress.update(
             self._task,
             advance=bytes_,
-            files=fields["files"] + files,
-            records=fields["records"] + records,
+            files=task.fields["files"] + files,
+            records=records,
+            rate=records / elapsed if elapsed > 1 else None,
         )
 
-    def end(self, phase: Phase) -> None:  # noqa: ARG002 - the bar knows its phase
-        """Complete the bar."""
+    def end(self, phase: Phase) -> None:
+        """Complete the bar, with the pace of the phase's own work."""
         if self._task is None:
             return
-        task = self._progress.tasks[self._task]
-        total = task.total or 1
-        self._progress.update(self._task, total=total, completed=total)
+        total = self._progress.tasks[self._task].total or 1
+        rate = phase.records / max(phase.seconds, 0.001)
+        self._progress.update(self._task, total=total, completed=total, rate=rate)
         self._task = None

@@ -1,5 +1,6 @@
 """Typed frames to unlogged staging tables, by COPY BINARY; and the batch that stages itself."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from sparkify_bulk.extract import FileCounts, extract
 from sparkify_bulk.manifest import Batch, Kind, ledger_name
 from sparkify_bulk.records import Reject
 from sparkify_bulk.transform import stage_events, stage_songs
+
+logger = logging.getLogger("sparkify_bulk")
 
 # Staging tables that hold data; each lane of a run has one of each.
 DATA_TABLES = ("staged_songs", "staged_songplays", "staged_users", "staged_time")
@@ -135,6 +138,7 @@ def stage_batch(batch: Batch, target: Target) -> Staged:
             if part.rejects:
                 frames["staged_rejects"] = _reject_frame(batch.kind, part.rejects, names)
                 staged.reasons.update(reject.reason for reject in part.rejects)
+                _log_rejects(part.rejects, names)
             for name, frame in frames.items():
                 copy(connection, target.schema, target.table(name, lane), frame)
                 staged.rows[name] += frame.height
@@ -147,6 +151,12 @@ def stage_batch(batch: Batch, target: Target) -> Staged:
         setattr(staged, what, sum(getattr(count, what) for count in counts))
     staged.ended = time.monotonic()
     return staged
+
+
+def _log_rejects(rejects: list[Reject], names: list[str]) -> None:
+    """Name rejects in the log by place and reason; what they hold stays out of it."""
+    for reject in rejects:
+        logger.debug("%s line %s: %s", names[reject.file], reject.line, reject.reason)
 
 
 def stage_again(

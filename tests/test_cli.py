@@ -75,7 +75,10 @@ def test_rejects_exit_3_and_are_listed(database: str, tree: Tree) -> None:
     play = {"page": "NextSong", "ts": 1, "userId": "1", "sessionId": 1, "level": "free"}
     lines = [json.dumps(play | {"itemInSession": 1}), '{"page": "NextS', json.dumps(play)]
     log.write_text("\n".join(lines))
-    assert run("reload", str(tree.root), "--dsn", database).returncode == 3
+    done = run("reload", str(tree.root), "--dsn", database, "--quiet")
+    assert done.returncode == 3
+    assert "2 records were rejected: 1 malformed_json, 1 missing_field" in done.stderr
+    assert "NextS" not in done.stderr
     listed = [
         json.loads(line) for line in run("rejects", "--dsn", database, "--json").stdout.splitlines()
     ]
@@ -85,6 +88,9 @@ def test_rejects_exit_3_and_are_listed(database: str, tree: Tree) -> None:
         ("log_data/day.json", 3, "missing_field", "itemInSession", lines[2]),
     ]
     assert "log_data/day.json" in run("rejects", "--dsn", database).stdout
+    told = run("reload", str(tree.root), "--dsn", database, "-v").stderr
+    assert "log_data/day.json line 2: malformed_json" in told
+    assert "NextS" not in told
 
 
 def test_reject_limit_exits_6_and_leaves_the_star(database: str, tree: Tree) -> None:
