@@ -261,11 +261,11 @@ def _read_chunks(
         wanted = CHUNK_BYTES if stop is None else min(CHUNK_BYTES, stop - position - len(rest))
         chunk = file.read(wanted) if wanted > 0 else b""
         data = rest + chunk
-        cut = _last_boundary(data) if chunk else len(data)
-        if chunk and not cut and len(data) < MAX_RECORD_BYTES:
+        end = _last_boundary(data) if chunk else len(data)
+        if chunk and not end and len(data) < MAX_RECORD_BYTES:
             rest = data
             continue
-        whole, rest = data[: cut or len(data)], data[cut or len(data) :]
+        whole, rest = data[: end or len(data)], data[end or len(data) :]
         if whole:
             yield Segment(index, whole, position, lines_before)
         position += len(whole)

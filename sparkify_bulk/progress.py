@@ -25,18 +25,6 @@ logger = logging.getLogger("sparkify_bulk")
 class LogWatch:
     """Write a log line a phase."""
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End."""
-
     def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
         """Write what begins, where somebody wants to know."""
         logger.debug("%s: begins, %d files, %s", phase, files, megabytes(bytes_))

@@ -139,13 +139,10 @@ def stage_batch(batch: Batch, target: Target) -> Staged:
                 frames["staged_rejects"] = _reject_frame(batch.kind, part.rejects, names)
                 staged.reasons.update(reject.reason for reject in part.rejects)
                 _log_rejects(part.rejects, names)
-            for name, frame in frames.items():
-                copy(connection, target.schema, target.table(name, lane), frame)
-                staged.rows[name] += frame.height
+            staged.rows.update(_send(connection, target, lane, frames))
         _balance(counts)
-        books = _file_frame(batch, counts, names)
-        copy(connection, target.schema, target.table("staged_files", lane), books)
-        staged.rows["staged_files"] += books.height
+        books = {"staged_files": _file_frame(batch, counts, names)}
+        staged.rows.update(_send(connection, target, lane, books))
     staged.files = len(files) if batch.start == 0 else 0
     for what in ("bytes", "records", "accepted", "filtered", "rejected"):
         setattr(staged, what, sum(getattr(count, what) for count in counts))
@@ -171,11 +168,16 @@ def stage_again(
         rows: their typed frame.
         names: the names of the files that its column `file` points to.
     """
-    sent: Counter[str] = Counter()
-    for name, frame in _frames(kind, rows, names).items():
-        copy(connection, target.schema, target.table(name, 0), frame)
-        sent[name] += frame.height
-    return sent
+    return _send(connection, target, 0, _frames(kind, rows, names))
+
+
+def _send(
+    connection: Connection, target: Target, lane: int, frames: dict[str, pl.DataFrame]
+) -> Counter[str]:
+    """Send frames to a lane's staging tables; return the rows sent to each."""
+    for name, frame in frames.items():
+        copy(connection, target.schema, target.table(name, lane), frame)
+    return Counter({name: frame.height for name, frame in frames.items()})
 
 
 def _frames(kind: Kind, rows: pl.DataFrame, names: list[str]) -> dict[str, pl.DataFrame]:
