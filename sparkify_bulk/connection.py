@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
@@ -22,6 +24,7 @@ _DEFAULTS = {
     "tcp_user_timeout": "14000",
 }
 _LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
+_HERE = ("localhost", "127.0.0.1", "::1")
 _MAINTENANCE_DATABASES = ("postgres", "template1")
 _PASSWORD_IN_TEXT = re.compile(r"(?i)(password\s*=\s*|://[^\s:/@]*:)('[^']*'|[^\s@'\"]+)")
 
@@ -157,6 +160,29 @@ def describe(connection: Connection) -> str:
     where = info.host or "local socket"
     port = "" if where.startswith("/") else f":{info.port}"
     return f"{info.user}@{where}{port}/{info.dbname}"
+
+
+def backend_seconds(connections: Iterable[Connection]) -> float | None:
+    """Return the processor time that the server processes of connections have used so far.
+
+    None where it can't be known: the server runs elsewhere, or under another kind of system.
+    """
+    total = 0.0
+    for connection in connections:
+        host = connection.info.host
+        if host and not host.startswith("/") and host not in _HERE:
+            return None
+        try:
+            status = Path(f"/proc/{connection.info.backend_pid}/stat").read_text()
+        except OSError:
+            return None
+        name, _, rest = status.partition("(")[2].rpartition(")")
+        if not name.startswith("postgres"):
+            return None  # a port forwarded from elsewhere: the number is another process's here
+        # See proc(5): the fields after the name begin with the third; utime and stime are 14, 15.
+        user, system = rest.split()[11:13]
+        total += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 def _row(connection: Connection, query: LiteralString) -> tuple[Any, ...]:

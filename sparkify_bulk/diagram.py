@@ -3,15 +3,16 @@
 from sparkify_bulk import statements
 from sparkify_bulk.tables import STAR, Table
 
-_GROUPS = ("keys", "references", "indexes")
-
 
 def ddl(schema: str) -> str:
     """Return the statements that make an empty star, as one script for psql."""
-    known = statements.names("constraints")
-    constraints = (f"constraints/{group}_{table.name}" for group in _GROUPS for table in STAR)
     names = [f"schema/{table.name}" for table in STAR]
-    names += [name for name in constraints if name in known]
+    names += [
+        name
+        for group in statements.CONSTRAINTS
+        for table in STAR
+        for name in statements.constraints(group, table.name)
+    ]
     head = f"CREATE SCHEMA IF NOT EXISTS {schema};\nSET search_path = {schema};\n"
     return "\n".join([head, *(statements.read(name) for name in names)])
 

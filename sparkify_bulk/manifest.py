@@ -7,11 +7,12 @@ so that editor copies, loops and pipes do no harm.
 import contextlib
 import os
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from operator import itemgetter
 from pathlib import PurePath
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sparkify_bulk.errors import UsageError
 
@@ -31,6 +32,10 @@ BOUNDARY = re.compile(rb"\}[ \t\r]*\n[ \t\r\n]*(?=\{)")
 _BOUNDARY_WINDOW = 2**20
 
 
+def _int64s() -> "array[int]":
+    return array("q")
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one worker takes: some whole files, or a part of one big file.
@@ -44,6 +49,8 @@ class Batch:
         size: bytes on disk when listed.
         start, stop: byte range of a single big file; `stop` is None for "to its end".
         follow_links: a path may be a symbolic link.
+        sizes, modified_ns: what each file was when listed, 8 bytes each; empty for a part of a
+            file, which is looked at when it is opened.
     """
 
     number: int
@@ -54,6 +61,8 @@ class Batch:
     start: int = 0
     stop: int | None = None
     follow_links: bool = False
+    sizes: "array[int]" = field(default_factory=_int64s)
+    modified_ns: "array[int]" = field(default_factory=_int64s)
 
     @property
     def files(self) -> list[str]:
@@ -103,7 +112,7 @@ def make_manifest(
     known: Iterable[Known] = (),
     is_same: Callable[[str, Known], bool] | None = None,
     follow_links: bool = False,
-    batch_bytes: int = BATCH_BYTES,
+    batch_bytes: int | None = None,
 ) -> Manifest:
     """List the files below a folder, leave out those already loaded, and cut the rest into batches.
 
@@ -116,7 +125,7 @@ def make_manifest(
         known: what the ledger has, in the order of the names' bytes.
         is_same: looks closer at a file whose size and time of change are as the ledger has them.
         follow_links: follow symbolic links; a folder that leads back above itself isn't entered.
-        batch_bytes: what a batch holds, about.
+        batch_bytes: what a batch holds, about; `BATCH_BYTES` if not named.
 
     Raises:
         UsageError: the folder doesn't exist, or can't be read.
@@ -128,8 +137,8 @@ def make_manifest(
             hint="DATA must hold song_data/ and log_data/; --songs and --logs name them apart",
         )
     manifest = Manifest(kind, root)
-    pending = _Pending(manifest, batch_bytes, follow_links=follow_links)
-    found = _walk(root, "", (), follow_links=follow_links)
+    pending = _Pending(manifest, batch_bytes or BATCH_BYTES, follow_links=follow_links)
+    found = _walk(root, follow_links=follow_links)
     for entry, had in _match(found, iter(known), root, manifest.vanished):
         untouched = had and (entry.size, entry.modified_ns) == (had.size, had.modified_ns)
         if had and untouched and (is_same is None or is_same(entry.path, had)):
@@ -144,17 +153,17 @@ def make_manifest(
     return manifest
 
 
-def ledger_name(root: str, path: str) -> str:
-    """Name a file as the ledger does: below its root's own name; what isn't UTF-8 is escaped."""
-    return _escape(f"{PurePath(root).name}/{path}")
+def ledger_names(root: str, paths: Iterable[str]) -> list[str]:
+    """Name files as the ledger does: below their root's own name; what isn't UTF-8 is escaped."""
+    above = PurePath(root).name
+    return [_escape(f"{above}/{path}") for path in paths]
 
 
 def _escape(name: str) -> str:
-    return name.encode(errors="backslashreplace").decode()
+    return name if name.isascii() else name.encode(errors="backslashreplace").decode()
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """A file found."""
 
     path: str
@@ -169,34 +178,48 @@ class _Pending:
         self._follow_links = follow_links
         self._manifest = manifest
         self._batch_bytes = batch_bytes
-        self._paths: list[str] = []
+        self._entries: list[_Entry] = []
         self._size = 0
 
     def add(self, entry: _Entry) -> None:
         """Take a file; one that is much larger than a batch is cut."""
-        if entry.path.endswith(".json") and entry.size > 2 * self._batch_bytes:
+        if self._size + entry.size > self._batch_bytes or len(self._entries) >= BATCH_FILES:
             self.close()
-            whole = os.path.join(self._manifest.root, entry.path)
-            for start, stop in cut(whole, entry.size, self._batch_bytes):
-                self._append(entry.path, (stop or entry.size) - start, start, stop)
-            return
-        if self._size + entry.size > self._batch_bytes or len(self._paths) >= BATCH_FILES:
-            self.close()
-        self._paths.append(entry.path)
+            parts = parts_of(self._manifest.root, entry.path, entry.size, self._batch_bytes)
+            if len(parts) > 1:
+                for start, stop in parts:
+                    size = (stop or entry.size) - start
+                    self._append(entry.path, size, start, stop)
+                return
+        self._entries.append(entry)
         self._size += entry.size
 
     def close(self) -> None:
         """Make a batch of what was gathered."""
-        if self._paths:
-            self._append("\0".join(self._paths), self._size)
-            self._paths.clear()
+        if self._entries:
+            self._append(
+                "\0".join(entry.path for entry in self._entries),
+                self._size,
+                sizes=array("q", (entry.size for entry in self._entries)),
+                modified_ns=array("q", (entry.modified_ns for entry in self._entries)),
+            )
+            self._entries.clear()
             self._size = 0
 
-    def _append(self, paths: str, size: int, start: int = 0, stop: int | None = None) -> None:
-        batches = self._manifest.batches
-        kind, root = self._manifest.kind, self._manifest.root
-        number, follow = len(batches), self._follow_links
-        batches.append(Batch(number, kind, root, paths, size, start, stop, follow))
+    def _append(
+        self,
+        paths: str,
+        size: int,
+        start: int = 0,
+        stop: int | None = None,
+        **listed: "array[int]",
+    ) -> None:
+        made, follow = self._manifest, self._follow_links
+        made.batches.append(
+            Batch(
+                len(made.batches), made.kind, made.root, paths, size, start, stop, follow, **listed
+            )
+        )
 
 
 def _match(
@@ -207,8 +230,11 @@ def _match(
     Two streams side by side: a million known files take no memory.
     """
     had = next(known, None)
+    if had is None:
+        yield from ((entry, None) for entry in found)
+        return
     for entry in found:
-        name = ledger_name(root, entry.path)
+        (name,) = ledger_names(root, [entry.path])
         while had and had.name.encode() < name.encode():
             vanished.append(had.name)
             had = next(known, None)
@@ -222,37 +248,65 @@ def _match(
         had = next(known, None)
 
 
-def _walk(
-    root: str, below: str, above: tuple[tuple[int, int], ...], *, follow_links: bool
-) -> Iterator[_Entry]:
-    """Yield every input file, in the order of the names' bytes.
+class _Folder(NamedTuple):
+    """A folder under way: what it still holds, and what is known of it."""
 
-    `above` are the folders that lead here, by device and number: a link back to one is a loop.
+    below: str
+    above: tuple[tuple[int, int], ...]
+    entries: Iterator[os.DirEntry[str]]
+
+
+def _walk(root: str, *, follow_links: bool) -> Iterator[_Entry]:
+    """Yield every input file, in the order of the names' bytes."""
+    folders = [_open_folder(root, "", (), follow_links=follow_links)]
+    while folders:
+        below, above, entries = folders[-1]
+        for entry in entries:
+            path = below + entry.name
+            if entry.is_dir(follow_symlinks=follow_links):
+                folder = _open_folder(root, path + os.sep, above, follow_links=follow_links)
+                folders.append(folder)
+                break
+            if entry.name.endswith(SUFFIXES) and entry.is_file(follow_symlinks=follow_links):
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=follow_links)
+                    yield _Entry(path, status.st_size, status.st_mtime_ns)
+        else:
+            folders.pop()
+
+
+def _open_folder(
+    root: str, below: str, above: tuple[tuple[int, int], ...], *, follow_links: bool
+) -> _Folder:
+    """List a folder in the order of its names' bytes, without what is hidden.
+
+    `above` are the folders that lead here, by device and number: a link back to one is a loop, and
+    holds nothing.
+
+    Raises:
+        UsageError: it can't be read.
     """
-    folder = os.path.join(root, below)
+    path = os.path.join(root, below)
     try:
-        status = os.stat(folder)
+        status = os.stat(path)
         here = (status.st_dev, status.st_ino)
         if here in above:
-            return
-        entries = sorted(os.scandir(folder), key=partial(_name_order, follow_links=follow_links))
+            return _Folder(below, above, iter(()))
+        with os.scandir(path) as found:
+            entries = [
+                (_name_order(entry, follow_links=follow_links), entry)
+                for entry in found
+                if not entry.name.startswith(".")
+            ]
     except FileNotFoundError:
-        return  # vanished since its parent was listed
+        return _Folder(below, above, iter(()))  # vanished since its parent was listed
     except OSError as error:
         raise UsageError(
-            f"the folder {_escape(folder)} can't be read: {error.strerror}",
+            f"the folder {_escape(path)} can't be read: {error.strerror}",
             hint="give the loading user the right to read it, or name another folder",
         ) from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        path = os.path.join(below, entry.name)
-        if entry.is_dir(follow_symlinks=follow_links):
-            yield from _walk(root, path, (*above, here), follow_links=follow_links)
-        elif entry.name.endswith(SUFFIXES) and entry.is_file(follow_symlinks=follow_links):
-            with contextlib.suppress(FileNotFoundError):
-                status = entry.stat(follow_symlinks=follow_links)
-                yield _Entry(path, status.st_size, status.st_mtime_ns)
+    entries.sort(key=itemgetter(0))
+    return _Folder(below, (*above, here), (entry for _, entry in entries))
 
 
 def _name_order(entry: os.DirEntry[str], *, follow_links: bool) -> bytes:
@@ -261,7 +315,20 @@ def _name_order(entry: os.DirEntry[str], *, follow_links: bool) -> bytes:
     return name + b"/" if entry.is_dir(follow_symlinks=follow_links) else name
 
 
-def cut(path: str, length: int, batch_bytes: int = BATCH_BYTES) -> list[tuple[int, int | None]]:
+def parts_of(
+    root: str, path: str, size: int, batch_bytes: int | None = None
+) -> list[tuple[int, int | None]]:
+    """Return the byte ranges a file is read in: one, unless it is much larger than a batch.
+
+    `stop` is None for "to its end". A compressed file can't be cut.
+    """
+    batch_bytes = batch_bytes or BATCH_BYTES
+    if size <= 2 * batch_bytes or not path.endswith(".json"):
+        return [(0, None)]
+    return _cut(os.path.join(root, path), size, batch_bytes)
+
+
+def _cut(path: str, length: int, batch_bytes: int) -> list[tuple[int, int | None]]:
     """Cut a big file where records end; a file without such a place stays whole."""
     cuts = [0]
     # Who can't open it says so when it is read.

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -85,13 +86,11 @@ def make_tables(connection: Connection) -> None:
         connection.execute(statements.read(f"schema/{table.name}"))
 
 
-def constrain(connection: Connection, group: str, *names: str) -> None:
-    """Add a group of constraints (`keys`, `references`, `indexes`) to tables that have any."""
-    known = statements.names("constraints")
-    for name in names:
-        statement = f"constraints/{group}_{name}"
-        if statement in known:
-            connection.execute(statements.read(statement))
+def constrain(connection: Connection, group: str, *tables: str) -> None:
+    """Add a group of constraints to tables that have any."""
+    for table in tables:
+        for name in statements.constraints(group, table):
+            connection.execute(statements.read(name))
 
 
 def run_merge(connection: Connection, name: str) -> TableReport:
@@ -107,8 +106,21 @@ def note_credits(connection: Connection) -> None:
 
 
 def fill(connection: Connection, name: str) -> int:
-    """Run one statement that fills or clears a keyless table; return the rows it touched."""
+    """Run one statement that fills a table without keys; return the rows it inserted."""
     return connection.execute(statements.read(f"fill/{name}")).rowcount
+
+
+def remove_repeated(connection: Connection, name: str, moments: list[datetime] | None) -> int:
+    """Remove what was sent twice from a table without keys; return the rows removed.
+
+    Args:
+        connection: where the new star is in sight.
+        name: `duplicates` for songplays, `moments` for time.
+        moments: where to look; None for everywhere.
+    """
+    if moments is not None and not moments:
+        return 0
+    return connection.execute(statements.read(f"fill/{name}"), {"moments": moments}).rowcount
 
 
 def check_staged(connection: Connection, sent: dict[str, int]) -> None:

@@ -3,28 +3,24 @@
 Sole owner of threads and cancellation.
 """
 
-import contextlib
 import logging
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, as_completed, wait
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 
-from psycopg import sql
-
-from sparkify_bulk import ledger, merge
-from sparkify_bulk.connection import Connection, connect
-from sparkify_bulk.errors import BooksError, RejectLimitError, SparkifyBulkError, UsageError
+from sparkify_bulk import ledger, merge, statements
+from sparkify_bulk.build import build_star
+from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
+from sparkify_bulk.connection import Connection
+from sparkify_bulk.errors import BooksError, SparkifyBulkError, UsageError
 from sparkify_bulk.extract import UNREADABLE, Extract, concat_frames, digest_file, retry
-from sparkify_bulk.manifest import KINDS, Batch, Kind, Known, Manifest, make_manifest
+from sparkify_bulk.manifest import KINDS, Kind, Known, Manifest, make_manifest
 from sparkify_bulk.merge import Difference
-from sparkify_bulk.report import Report, TableReport
+from sparkify_bulk.report import Report
 from sparkify_bulk.run import (
     Run,
     Unwatched,
     Watch,
-    add_phase,
     books_of,
     open_connection,
     open_run,
@@ -33,17 +29,13 @@ from sparkify_bulk.run import (
 )
 from sparkify_bulk.settings import Schemas, Settings, schemas
 from sparkify_bulk.stage import (
-    DATA_TABLES,
-    Staged,
     Target,
-    make_staging,
     see_staging,
     stage_again,
-    stage_batch,
     unsee_staging,
     use_schemas,
 )
-from sparkify_bulk.tables import NAMES, STAR
+from sparkify_bulk.tables import NAMES
 
 logger = logging.getLogger("sparkify_bulk")
 
@@ -60,9 +52,9 @@ def reload(settings: Settings, watch: Watch | None = None) -> Report:
     """
     with open_run("reload", settings, watch or Unwatched()) as run:
         merge.check_dependents(run.control, run.schemas.star)
-        target = _build_star(run)
+        build_star(run, _list_files(run), partial(_keep_on_record, run))
         with phase(run, "switch"):
-            _publish(run, target)
+            _publish(run)
     return run.report
 
 
@@ -76,7 +68,7 @@ def verify(settings: Settings, watch: Watch | None = None) -> tuple[Report, list
     """
     with open_run("verify", settings, watch or Unwatched()) as run:
         require_star(run.control, run.schemas.star)
-        _build_star(run, slowly=True)
+        build_star(run, _list_files(run), slowly=True)
         with phase(run, "compare"), run.control.transaction():
             merge.prepare(run.control)
             differences = merge.compare(run.control, run.schemas.star, run.schemas.build)
@@ -108,12 +100,14 @@ def replay(
     with open_run("replay", settings, watch or Unwatched()) as run:
         run.grows = True
         require_star(run.control, run.schemas.star)
-        target = run.target = _prepare_staging(run, {})
+        target = run.target = prepare_staging(run, {})
         with phase(run, "stage rejects"), run.control.transaction():
             settled = _stage_rejects(run, target, run_id, repaired)
         _merge_live(run, target)
         with phase(run, "commit"):
-            _publish(run, target, settled)
+            ledger.settle_rejects(run.publisher, run.run_id, settled)
+            unsee_staging(run.publisher)
+            _publish(run)
     return run.report
 
 
@@ -157,33 +151,18 @@ def load(settings: Settings, watch: Watch | None = None) -> Report:
     with open_run("load", settings, watch or Unwatched()) as run:
         run.grows = merge.star_exists(run.control, run.schemas.star)
         manifests = _list_files(run)
-        target = run.target = _prepare_staging(run, manifests)
-        with _workers(run) as pool:
-            _collect(run, "stage songs", manifests, _submit(pool, manifests, "songs", target))
-            _collect(run, "stage events", manifests, _submit(pool, manifests, "events", target))
+        target = run.target = prepare_staging(run, manifests)
+        with run_lanes(run, target) as lanes:
+            for kind in KINDS:
+                stage_kind(run, lanes, manifests.get(kind), target)
         _merge_live(run, target)
         with phase(run, "commit"):
-            _publish(run, target)
+            _keep_on_record(run, target)
+            _publish(run)
     return run.report
 
 
 # --- steps --------------------------------------------------------------------------------------
-
-
-def _build_star(run: Run, *, slowly: bool = False) -> Target:
-    """Build a star from all files beside the live one, keys and all."""
-    manifests = _list_files(run)
-    target = run.target = _prepare_staging(run, manifests, slowly=slowly)
-    _begin_star(run)
-    with _workers(run) as pool:
-        songs = _submit(pool, manifests, "songs", target)
-        events = _submit(pool, manifests, "events", target)
-        _collect(run, "stage songs", manifests, songs)
-        _merge_catalogue(run, target)
-        _collect(run, "stage events", manifests, events)
-        _fill_star(run, target, pool)
-    _finish_star(run)
-    return target
 
 
 def _list_files(run: Run) -> dict[Kind, Manifest]:
@@ -239,158 +218,6 @@ def _tell_vanished(manifest: Manifest) -> None:
         )
 
 
-def _prepare_staging(run: Run, manifests: dict[Kind, Manifest], *, slowly: bool = False) -> Target:
-    """Make a lane a worker, but no more lanes than there are batches."""
-    batches = max((len(manifest.batches) for manifest in manifests.values()), default=1)
-    lanes = max(1, min(run.settings.jobs, batches))
-    target = Target(run.dsn, run.schemas.staging, run.run_id, lanes, slowly)
-    merge.make_schema(run.control, run.schemas.staging)
-    make_staging(run.control, target)
-    return target
-
-
-def _begin_star(run: Run) -> None:
-    """Make the new star beside the old one, with keys where rows are merged, not filled in."""
-    merge.make_schema(run.control, run.schemas.star)
-    merge.make_schema(run.control, run.schemas.build)
-    with run.control.transaction():
-        use_schemas(run.control, run.schemas.build)
-        merge.make_tables(run.control)
-        merge.constrain(run.control, "keys", *_KEYED_FIRST)
-
-
-@contextlib.contextmanager
-def _workers(run: Run) -> Iterator[ThreadPoolExecutor]:
-    """Run workers; whatever ends the run, none is left behind and none begins anew."""
-    pool = ThreadPoolExecutor(run.settings.jobs, thread_name_prefix="worker")
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for connection in list(run.merging):
-            connection.cancel_safe(timeout=5)
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _submit(
-    pool: ThreadPoolExecutor, manifests: dict[Kind, Manifest], kind: Kind, target: Target
-) -> Sequence[Future[Staged]]:
-    batches: Sequence[Batch] = manifests[kind].batches if kind in manifests else ()
-    return [pool.submit(stage_batch, batch, target) for batch in batches]
-
-
-def _collect(
-    run: Run, name: str, manifests: dict[Kind, Manifest], futures: Sequence[Future[Staged]]
-) -> None:
-    """Wait for batches, and enter what became of them in the run's books.
-
-    Raises:
-        RejectLimitError: more records were rejected than the settings allow.
-    """
-    kind: Kind = "songs" if name == "stage songs" else "events"
-    manifest = manifests.get(kind)
-    files, size = (manifest.files, manifest.size) if manifest else (0, 0)
-    books = books_of(run.report, kind)
-    run.watch.begin(name, files=files, bytes_=size)
-    # Batches of one kind begin while those of the other are still under way, and while songs are
-    # merged: the phase is timed by its own batches; so phases overlap, and their sum is no total.
-    began, ended = math.inf, 0.0
-    for future in as_completed(futures):
-        staged = future.result()
-        began, ended = min(began, staged.began), max(ended, staged.ended)
-        for what in ("files", "bytes", "records", "accepted", "filtered", "rejected"):
-            setattr(books, what, getattr(books, what) + getattr(staged, what))
-        run.sent.update(staged.rows)
-        _count_rejects(run, staged)
-        run.watch.advance(files=staged.files, bytes_=staged.bytes, records=staged.records)
-    run.watch.end(add_phase(run, name, max(0.0, ended - began), books))
-
-
-def _count_rejects(run: Run, staged: Staged) -> None:
-    rejects = run.report.rejects
-    for reason, number in staged.reasons.items():
-        rejects.add(reason, number)
-    limit = run.settings.max_rejects
-    if limit is not None and rejects.count > limit:
-        raise RejectLimitError(
-            f"{rejects.count} records were rejected, {limit} are allowed; the star is untouched",
-            hint="look at them with sparkify-bulk rejects, or raise --max-rejects",
-        )
-
-
-def _merge_catalogue(run: Run, target: Target) -> None:
-    """Merge artists and songs into the new star, while events are still being staged."""
-    with phase(run, "merge songs"), run.control.transaction():
-        _enter_star(run.control, run.schemas.build, run.schemas, target)
-        merge.check_staged(run.control, {"staged_songs": run.sent["staged_songs"]})
-        for name in ("artists", "songs"):
-            run.report.tables[name] = merge.run_merge(run.control, name)
-        run.control.execute("ANALYZE songs")
-        unsee_staging(run.control)
-
-
-def _fill_star(run: Run, target: Target, pool: ThreadPoolExecutor) -> None:
-    """Fill the new star's other tables: songplays lane by lane, side by side."""
-    sent = {name: run.sent[name] for name in (*DATA_TABLES, "staged_rejects", "staged_files")}
-    with phase(run, "merge events"):
-        lanes = [pool.submit(_fill_lane, run, target, lane) for lane in range(target.lanes)]
-        with run.control.transaction():
-            _enter_star(run.control, run.schemas.build, run.schemas, target)
-            merge.check_staged(run.control, sent)
-            run.report.tables["users"] = merge.run_merge(run.control, "users")
-            moments = merge.fill(run.control, "time")
-            run.report.tables["time"] = TableReport(inserted=moments)
-            unsee_staging(run.control)
-        wait(lanes, return_when=FIRST_EXCEPTION)
-        filled = sum(lane.result() for lane in lanes)
-    if filled != run.report.input.events.accepted:
-        raise BooksError(
-            f"{run.report.input.events.accepted} songplays were accepted, {filled} were merged"
-        )
-
-
-def _fill_lane(run: Run, target: Target, lane: int) -> int:
-    with connect(run.dsn) as connection, connection.transaction():
-        run.merging.add(connection)
-        try:
-            _enter_star(connection, run.schemas.build, run.schemas, target, range(lane, lane + 1))
-            filled = merge.fill(connection, "songplays")
-            unsee_staging(connection)
-        finally:
-            run.merging.discard(connection)
-    return filled
-
-
-def _finish_star(run: Run) -> None:
-    """Remove duplicates, then build keys, references and indexes, and analyse."""
-    names = [table.name for table in STAR]
-    with run.control.transaction():
-        use_schemas(run.control, run.schemas.build)
-        merge.prepare(run.control)
-        with phase(run, "remove duplicates"):
-            duplicates = merge.fill(run.control, "duplicates")
-        with phase(run, "build keys"):
-            merge.constrain(run.control, "keys", "time", "songplays")
-        with phase(run, "build indexes"):
-            merge.constrain(run.control, "indexes", *names)
-        with phase(run, "check references"):
-            merge.constrain(run.control, "references", *names)
-        with phase(run, "analyse"):
-            for name in names:
-                run.control.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(name)))
-            rows = merge.count_rows(run.control)
-    _enter_rows(run, rows)
-    tables = run.report.tables
-    tables["songplays"].inserted = run.report.input.events.accepted - duplicates
-    for name in NAMES:
-        if tables[name].inserted != rows[name]:
-            raise BooksError(
-                f"{tables[name].inserted} rows were merged into {name}, but {rows[name]} are there"
-            )
-
-
 def _merge_live(run: Run, target: Target) -> None:
     """Merge everything staged into the live star, in the publisher's transaction."""
     star, connection = run.schemas.star, run.publisher
@@ -399,7 +226,7 @@ def _merge_live(run: Run, target: Target) -> None:
         _enter_star(connection, star, run.schemas, target)
         if not run.grows:
             merge.make_tables(connection)
-            for group in ("keys", "references", "indexes"):
+            for group in statements.CONSTRAINTS:
                 merge.constrain(connection, group, *NAMES)
         merge.check_staged(connection, dict(run.sent))
         before = (ledger.last_rows(connection) if run.grows else None) or merge.count_rows(
@@ -474,28 +301,10 @@ def _stage_kind_again(
     return settled
 
 
-def _publish(run: Run, target: Target, settled: list[int] | None = None) -> None:
-    """Commit at once: files, rejects and report in the ledger, and the new star or merged rows."""
-    report = run.report
-    for books, table in ((report.input.songs, "songs"), (report.input.events, "songplays")):
-        books.inserted = report.tables[table].inserted
-        books.duplicates = books.accepted - books.inserted
-    report.status = "succeeded_with_rejects" if report.rejects.count else "succeeded"
-    use_schemas(run.publisher, run.schemas.ledger)
-    if settled is not None:
-        ledger.settle_rejects(run.publisher, run.run_id, settled)
-        unsee_staging(run.publisher)
-    else:
-        _keep_on_record(run, target)
-    _complete(run, last=partial(_switch, run) if report.command == "reload" else None)
-    if report.rejects.count:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in report.rejects.by_reason.items())
-        logger.warning("%d records were rejected: %s", report.rejects.count, reasons)
-
-
 def _keep_on_record(run: Run, target: Target) -> None:
     """Move files and rejects to the ledger, and compare the rejects kept with those counted."""
-    if run.report.command == "reload":
+    use_schemas(run.publisher, run.schemas.ledger)
+    if not run.grows:
         see_staging(run.publisher, target)
     ledger.keep_files(run.publisher, run.run_id, alone=not run.grows)
     kept = ledger.keep_rejects(run.publisher, run.run_id)
@@ -503,6 +312,19 @@ def _keep_on_record(run: Run, target: Target) -> None:
     rejected = run.report.input.songs.rejected + run.report.input.events.rejected
     if not kept == rejected == run.report.rejects.count:
         raise BooksError(f"{rejected} records were rejected, {kept} are on record")
+
+
+def _publish(run: Run) -> None:
+    """Commit at once: the ledger's rows, and the new star or the merged rows."""
+    report = run.report
+    for books, table in ((report.input.songs, "songs"), (report.input.events, "songplays")):
+        books.inserted = report.tables[table].inserted
+        books.duplicates = books.accepted - books.inserted
+    report.status = "succeeded_with_rejects" if report.rejects.count else "succeeded"
+    _complete(run, last=partial(_switch, run) if report.command == "reload" else None)
+    if report.rejects.count:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in report.rejects.by_reason.items())
+        logger.warning("%d records were rejected: %s", report.rejects.count, reasons)
 
 
 def _switch(run: Run) -> None:

@@ -66,14 +66,19 @@ def _tables(report: Report) -> Table:
 
 
 def _phases(phases: list[Phase]) -> Table:
-    rows = [(phase.name, f"{phase.seconds:.2f} s", _rate(phase)) for phase in phases]
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("phase")
-    table.add_column("time", justify="right")
-    table.add_column("rate", justify="right")
-    for row in rows:
-        table.add_row(*row)
+    # Processor time beside wall time: with two processors both together may be twice as much.
+    for name in ("time", "client", "server", "rate"):
+        table.add_column(name, justify="right")
+    for phase in phases:
+        seconds = (phase.seconds, phase.client_cpu_seconds, phase.server_cpu_seconds)
+        table.add_row(phase.name, *map(_seconds, seconds), _rate(phase))
     return table
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.2f} s"
 
 
 def _rate(phase: Phase) -> str:

@@ -43,10 +43,24 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One numbered step of a run: wall seconds, and how much it handled where that can be said."""
+    """One step of a run: wall seconds, and how much it handled where that can be said.
+
+    Attributes:
+        name: the step.
+        seconds: wall seconds.
+        began: seconds from the start of the run to its own.
+        client_cpu_seconds: processor time of this process, all threads.
+        server_cpu_seconds: processor time of the run's backends; None where the server runs
+            elsewhere.
+        records: how many it read.
+        bytes: and from how many bytes.
+    """
 
     name: str
     seconds: float
+    began: float = 0.0
+    client_cpu_seconds: float = 0.0
+    server_cpu_seconds: float | None = None
     records: int = 0
     bytes: int = 0
 

@@ -16,6 +16,7 @@ import psycopg
 from sparkify_bulk import ledger, merge
 from sparkify_bulk.connection import (
     Connection,
+    backend_seconds,
     check_server,
     connect,
     describe,
@@ -79,7 +80,7 @@ class Run:
     grows: bool = False
     published: bool = False
     sent: Counter[str] = field(default_factory=Counter)
-    merging: set[Connection] = field(default_factory=set)
+    backends: list[Connection] = field(default_factory=list)
 
 
 # --- opening and closing a run --------------------------------------------------------------------
@@ -110,7 +111,8 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
             _take_lock(run)
             _put_on_record(run)
             clear(run)
-            watch.end(add_phase(run, "connect", time.monotonic() - begun))
+            run.backends += [control, publisher]
+            _end_phase(run, Phase("connect", round(time.monotonic() - begun, 3)))
             try:
                 yield run
             except BaseException as error:
@@ -264,21 +266,37 @@ def stop_watch(report: Report, begun: float) -> None:
 
 
 @contextlib.contextmanager
-def phase(run: Run, name: str) -> Iterator[None]:
-    """Time one step of a run, and tell who watches."""
-    run.watch.begin(name)
-    begun = time.monotonic()
+def phase(
+    run: Run, name: str, files: int = 0, bytes_: int = 0, books: InputReport | None = None
+) -> Iterator[None]:
+    """Time one step of a run, and tell who watches.
+
+    Args:
+        run: the run.
+        name: the step.
+        files: how many files lie before it, where that is known.
+        bytes_: and how many bytes.
+        books: of what it reads.
+    """
+    run.watch.begin(name, files=files, bytes_=bytes_)
+    begun, client, server = time.monotonic(), time.process_time(), backend_seconds(run.backends)
     yield
-    run.watch.end(add_phase(run, name, time.monotonic() - begun))
-
-
-def add_phase(run: Run, name: str, seconds: float, books: InputReport | None = None) -> Phase:
-    """Enter a phase in the report, with what it read where it read files."""
+    ended, spent = time.monotonic(), backend_seconds(run.backends)
     phase = Phase(
-        name, round(seconds, 3), books.records if books else 0, books.bytes if books else 0
+        name,
+        seconds=round(ended - begun, 3),
+        began=round(begun - run.begun, 3),
+        client_cpu_seconds=round(time.process_time() - client, 3),
+        server_cpu_seconds=None if server is None or spent is None else round(spent - server, 3),
+        records=books.records if books else 0,
+        bytes=books.bytes if books else 0,
     )
+    _end_phase(run, phase)
+
+
+def _end_phase(run: Run, phase: Phase) -> None:
     run.report.phases.append(phase)
-    return phase
+    run.watch.end(phase)
 
 
 def books_of(report: Report, kind: Kind) -> InputReport:

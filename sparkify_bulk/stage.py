@@ -1,10 +1,10 @@
 """Typed frames to unlogged staging tables, by COPY BINARY; and the batch that stages itself."""
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -13,18 +13,27 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 
 from sparkify_bulk import statements
-from sparkify_bulk.connection import Connection, connect
+from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import BooksError
 from sparkify_bulk.extract import FileCounts, extract
-from sparkify_bulk.manifest import Batch, Kind, ledger_name
+from sparkify_bulk.lanes import Lane
+from sparkify_bulk.manifest import Batch, Kind, ledger_names
 from sparkify_bulk.records import Reject
-from sparkify_bulk.transform import stage_events, stage_songs
+from sparkify_bulk.transform import repeated_moments, stage_events, stage_songs
 
 logger = logging.getLogger("sparkify_bulk")
+
+# What plays may name: `song_id` and `artist_id` by `title`, `artist_name` and `duration`.
+Credits = pl.DataFrame
 
 # Staging tables that hold data; each lane of a run has one of each.
 DATA_TABLES = ("staged_songs", "staged_songplays", "staged_users", "staged_time")
 TABLES = (*DATA_TABLES, "staged_rejects", "staged_files", "staged_credits")
+
+# More songs than this aren't held in memory (about 150 bytes each): SQL matches the plays then.
+CREDITS_KEPT = 2_000_000
+_MOMENTS_KEPT = 16_000_000
+_DOUBTFUL_MOMENTS = 100_000
 
 # What one call of Copy.write takes: libpq buffers it whole, so large blocks only cost memory.
 _BLOCK_BYTES = 2**20
@@ -35,35 +44,38 @@ class Target:
     """Where the batches of a run are staged.
 
     Attributes:
-        dsn: where to connect.
         schema: the staging schema.
         run_id: part of every staging table's name, so that no other run's rows are merged.
-        lanes: how many staging tables of each kind the batches take turns in, so that as many
-            merges can run side by side.
+        lanes: how many staging tables of each kind there are, so that workers side by side don't
+            wait for each other.
+        build: schema of a new star without keys.
+        straight: the staging tables whose rows go straight into the new star.
         slowly: read record by record, by the salvage path throughout.
     """
 
-    dsn: str = field(repr=False)
     schema: str
     run_id: int
     lanes: int
+    build: str = ""
+    straight: frozenset[str] = frozenset()
     slowly: bool = False
 
-    def table(self, name: str, lane: int) -> str:
-        """Name a lane's staging table."""
+    def table(self, name: str, lane: int) -> sql.Identifier:
+        """Name the table that a lane's rows go to."""
+        if name in self.straight:
+            return sql.Identifier(self.build, name.removeprefix("staged_"))
+        return sql.Identifier(self.schema, self.staging_table(name, lane))
+
+    def staging_table(self, name: str, lane: int) -> str:
+        """Name a lane's staging table, within the staging schema."""
         return f"{name}_{self.run_id}_{lane}"
 
 
 @dataclass(slots=True)
 class Staged:
-    """What became of a batch: all that comes back from a worker.
-
-    `began` and `ended` are seconds of the system's monotonic clock.
-    """
+    """What became of a batch: all that comes back from a worker."""
 
     kind: Kind
-    began: float = field(default_factory=time.monotonic)
-    ended: float = 0.0
     files: int = 0
     bytes: int = 0
     records: int = 0
@@ -72,6 +84,42 @@ class Staged:
     rejected: int = 0
     rows: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    moments: list[pl.Series] = field(default_factory=list)
+    repeated: list[pl.Series] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Moments:
+    """The moments of a new star's songplays, to tell which of them were sent more than once.
+
+    Rows of equal key have equal moments; where there are few of those, looking at them alone is a
+    tenth of the work of looking at all rows. 8 bytes a moment: beyond `_MOMENTS_KEPT` nothing is
+    kept, and all rows are looked at.
+    """
+
+    _series: list[pl.Series] = field(default_factory=list)
+    _repeated: list[pl.Series] = field(default_factory=list)
+    _kept: int = 0
+
+    def add(self, staged: Staged) -> None:
+        """Take note of a batch's moments."""
+        self._kept += sum(map(len, staged.moments))
+        if self._kept > _MOMENTS_KEPT:
+            self._series.clear()
+            self._repeated.clear()
+        else:
+            self._series += staged.moments
+            self._repeated += staged.repeated
+
+    def doubtful(self) -> list[datetime] | None:
+        """Return the moments at which a row may stand twice; None if all may."""
+        if self._kept > _MOMENTS_KEPT:
+            return None
+        if not self._series:
+            return []
+        moments = pl.concat(self._series)
+        found = pl.concat([moments.filter(moments.is_duplicated()), *self._repeated]).unique()
+        return None if len(found) > _DOUBTFUL_MOMENTS else found.to_list()
 
 
 def make_staging(connection: Connection, target: Target) -> None:
@@ -82,9 +130,8 @@ def make_staging(connection: Connection, target: Target) -> None:
             for name in TABLES:
                 connection.execute(statements.read(f"staging/{name}"))
                 rename = sql.SQL("ALTER TABLE {} RENAME TO {}")
-                connection.execute(
-                    rename.format(sql.Identifier(name), sql.Identifier(target.table(name, lane)))
-                )
+                table = sql.Identifier(target.staging_table(name, lane))
+                connection.execute(rename.format(sql.Identifier(name), table))
 
 
 def see_staging(connection: Connection, target: Target, lanes: range | None = None) -> None:
@@ -95,7 +142,7 @@ def see_staging(connection: Connection, target: Target, lanes: range | None = No
     for name in TABLES:
         # Credits are noted in one place, whoever staged the songs: a view of one table takes rows.
         seen = range(1) if name == "staged_credits" else lanes or range(target.lanes)
-        tables = (sql.Identifier(target.schema, target.table(name, lane)) for lane in seen)
+        tables = (sql.Identifier(target.schema, target.staging_table(name, n)) for n in seen)
         parts = sql.SQL(" UNION ALL ").join(sql.SQL("SELECT * FROM {}").format(t) for t in tables)
         connection.execute(
             sql.SQL("CREATE TEMPORARY VIEW {} AS {}").format(sql.Identifier(name), parts)
@@ -118,35 +165,43 @@ def use_schemas(connection: Connection, *names: str) -> None:
     connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
 
 
-def stage_batch(batch: Batch, target: Target) -> Staged:
+def stage_batch(
+    lane: Lane, batch: Batch, target: Target, credits_: Credits | None = None
+) -> Staged:
     """Extract, transform and stage one batch in one transaction: all of it, or nothing.
+
+    Args:
+        lane: where to.
+        batch: what to read.
+        target: the run's tables.
+        credits_: the songs that plays may name, from `read_credits`; None to leave that to SQL.
 
     Raises:
         BooksError: the records of a file, or the rows of a COPY, don't add up.
         psycopg.Error: the server refused.
     """
     staged = Staged(batch.kind)
-    lane = batch.number % target.lanes
     files = batch.files
-    names = [ledger_name(batch.root, file) for file in files]
+    names = ledger_names(batch.root, files)
     counts = [FileCounts(file) for file in files]
-    with connect(target.dsn) as connection, connection.transaction():
+    with lane.connection.transaction():
         # Nothing staged outlives a crash anyway, and the commit that publishes is synchronous.
-        connection.execute("SET LOCAL synchronous_commit = off")
+        lane.connection.execute("SET LOCAL synchronous_commit = off")
         for part in extract(batch, counts, slowly=target.slowly):
-            frames = _frames(batch.kind, part.frame, names)
+            frames = _frames(batch.kind, part.frame, names, credits_)
             if part.rejects:
                 frames["staged_rejects"] = _reject_frame(batch.kind, part.rejects, names)
                 staged.reasons.update(reject.reason for reject in part.rejects)
                 _log_rejects(part.rejects, names)
-            staged.rows.update(_send(connection, target, lane, frames))
+            staged.rows.update(_send(lane, target, frames))
+            if "staged_time" in target.straight and batch.kind == "events":
+                staged.moments.append(frames["staged_time"]["start_time"])
+                staged.repeated.append(repeated_moments(frames["staged_songplays"]))
         _balance(counts)
-        books = {"staged_files": _file_frame(batch, counts, names)}
-        staged.rows.update(_send(connection, target, lane, books))
+        staged.rows.update(_send(lane, target, {"staged_files": _file_frame(batch, counts, names)}))
     staged.files = len(files) if batch.start == 0 else 0
     for what in ("bytes", "records", "accepted", "filtered", "rejected"):
         setattr(staged, what, sum(getattr(count, what) for count in counts))
-    staged.ended = time.monotonic()
     return staged
 
 
@@ -154,6 +209,26 @@ def _log_rejects(rejects: list[Reject], names: list[str]) -> None:
     """Name rejects in the log by place and reason; what they hold stays out of it."""
     for reject in rejects:
         logger.debug("%s line %s: %s", names[reject.file], reject.line, reject.reason)
+
+
+def read_credits(connection: Connection) -> Credits | None:
+    """Read how the songs in sight are credited, to match plays with; None if they are too many.
+
+    Of several songs with one title, artist and duration the smallest `song_id` is named.
+    """
+    columns = {
+        "title": pl.String, "artist_name": pl.String, "duration": pl.Float64,
+        "song_id": pl.String, "artist_id": pl.String,
+    }  # fmt: skip
+    with connection.cursor() as cursor:
+        (number,) = cursor.execute(statements.read("fill/credits_number")).fetchone() or (0,)
+        if number > CREDITS_KEPT:
+            return None
+        with cursor.copy(statements.read("fill/credits")) as stream:
+            text = b"".join(stream)
+    read = pl.read_csv(text, has_header=False, schema=columns, empty_string_is_null=False)
+    # PostgreSQL holds -0.0 equal to 0.0; so does a join of floats.
+    return read.sort("song_id").unique(["title", "artist_name", "duration"], keep="first")
 
 
 def stage_again(
@@ -168,28 +243,27 @@ def stage_again(
         rows: their typed frame.
         names: the names of the files that its column `file` points to.
     """
-    return _send(connection, target, 0, _frames(kind, rows, names))
+    return _send(Lane(0, connection), target, _frames(kind, rows, names))
 
 
-def _send(
-    connection: Connection, target: Target, lane: int, frames: dict[str, pl.DataFrame]
-) -> Counter[str]:
-    """Send frames to a lane's staging tables; return the rows sent to each."""
+def _send(lane: Lane, target: Target, frames: dict[str, pl.DataFrame]) -> Counter[str]:
+    """Send frames to a lane's tables; return the rows sent to each."""
     for name, frame in frames.items():
-        copy(connection, target.schema, target.table(name, lane), frame)
+        copy(lane.connection, target.table(name, lane.number), frame)
     return Counter({name: frame.height for name, frame in frames.items()})
 
 
-def _frames(kind: Kind, rows: pl.DataFrame, names: list[str]) -> dict[str, pl.DataFrame]:
-    return stage_songs(rows, names) if kind == "songs" else stage_events(rows)
+def _frames(
+    kind: Kind, rows: pl.DataFrame, names: list[str], credits_: pl.DataFrame | None = None
+) -> dict[str, pl.DataFrame]:
+    return stage_songs(rows, names) if kind == "songs" else stage_events(rows, credits_)
 
 
-def copy(connection: Connection, schema: str, table: str, frame: pl.DataFrame) -> None:
+def copy(connection: Connection, table: sql.Identifier, frame: pl.DataFrame) -> None:
     """Send a frame to a table by COPY BINARY.
 
     Args:
         connection: where to.
-        schema: the table's schema.
         table: the table's name.
         frame: its columns carry the names and the types of the table's.
 
@@ -199,7 +273,7 @@ def copy(connection: Connection, schema: str, table: str, frame: pl.DataFrame) -
     if not frame.height:
         return
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-        sql.Identifier(schema, table), sql.SQL(", ").join(map(sql.Identifier, frame.columns))
+        table, sql.SQL(", ").join(map(sql.Identifier, frame.columns))
     )
     with connection.cursor() as cursor:
         with cursor.copy(statement) as stream:
@@ -207,7 +281,8 @@ def copy(connection: Connection, schema: str, table: str, frame: pl.DataFrame) -
                 stream.write(block)
         if cursor.rowcount != frame.height:
             raise BooksError(
-                f"{frame.height} rows were sent to {table}, the server took {cursor.rowcount}"
+                f"{frame.height} rows were sent to {table.as_string()}, "
+                f"the server took {cursor.rowcount}"
             )
 
 

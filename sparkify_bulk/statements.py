@@ -6,6 +6,9 @@ from typing import LiteralString
 
 _PACKAGE = Path(__file__).parent
 
+# Groups of constraints, in their order: a key may take over an index, a reference needs a key.
+CONSTRAINTS = ("indexes", "keys", "references")
+
 
 def folder() -> Path:
     """Return the folder of the SQL files: inside a wheel, or beside the package in a checkout."""
@@ -29,3 +32,10 @@ def read(name: str) -> LiteralString:
 def names(group: str) -> list[str]:
     """Return the names of all statements of one group, in the order of their names."""
     return sorted(f"{group}/{path.stem}" for path in (folder() / group).glob("*.sql"))
+
+
+def constraints(group: str, table: str) -> list[str]:
+    """Return the names of the statements of one group of `CONSTRAINTS` for one table."""
+    whole = f"constraints/{group}_{table}"
+    known = names("constraints")
+    return [name for name in known if name == whole or name.startswith(f"{whole}_")]

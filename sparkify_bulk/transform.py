@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from sparkify_bulk.records import Rejection
+from sparkify_bulk.tables import SONGPLAYS
 
 # Plays before 1970 or after 2100 are absurd; far beyond, arithmetic on them wraps without a word.
 EARLIEST_MS = 0
@@ -35,7 +36,7 @@ _INTEGER = pl.Int64()
 _FLOAT = pl.Float64()
 
 # Text that may stand for a number, a truth value, an object or an array in the file.
-_DOUBTFUL = r"^(?:-?[0-9]|true$|false$|[\[{])"
+_DOUBTFUL = r"(?s)^(?:-?[0-9][-+.0-9A-Za-z()]*|true|false|\[.*\]|\{.*\})$"
 # U+0000, and halves of surrogate pairs, which UTF-8 doesn't know.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _INTEGRAL = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
@@ -380,7 +381,9 @@ def stage_songs(songs: pl.DataFrame, files: list[str]) -> dict[str, pl.DataFrame
     return {"staged_songs": rows}
 
 
-def stage_events(plays: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def stage_events(
+    plays: pl.DataFrame, credits_: pl.DataFrame | None = None
+) -> dict[str, pl.DataFrame]:
     """Return the frames of `staged_songplays`, `staged_users` and `staged_time`.
 
     Users are reduced to their latest play here and moments to one row each: most of the merge's
@@ -389,6 +392,8 @@ def stage_events(plays: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
     Args:
         plays: typed frame of plays.
+        credits_: `song_id` and `artist_id` by `title`, `artist_name` and `duration`, each once; the
+            rows of `staged_songplays` name the song then.
     """
     plays = plays.with_columns(
         (pl.col("ts") * 1000)
@@ -400,11 +405,25 @@ def stage_events(plays: pl.DataFrame) -> dict[str, pl.DataFrame]:
         "start_time", "user_id", "level", "session_id", "location", "user_agent",
         "item_in_session", "song_title", "artist_name", "duration",
     )  # fmt: skip
+    if credits_ is not None:
+        songplays = songplays.join(
+            credits_,
+            how="left",
+            left_on=["duration", "song_title", "artist_name"],
+            right_on=["duration", "title", "artist_name"],
+            maintain_order="left",
+        )
     return {
         "staged_songplays": songplays,
         "staged_users": _latest_of_each_user(plays),
         "staged_time": _moments(plays),
     }
+
+
+def repeated_moments(songplays: pl.DataFrame) -> pl.Series:
+    """Return the moments of the rows of `staged_songplays` whose natural key stands twice."""
+    shared = songplays.filter(pl.col("start_time").is_duplicated())
+    return shared.filter(pl.struct(SONGPLAYS.natural_key).is_duplicated())["start_time"].unique()
 
 
 def _latest_of_each_user(plays: pl.DataFrame) -> pl.DataFrame:

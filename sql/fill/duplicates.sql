@@ -1,9 +1,11 @@
 -- Remove plays read twice from a songplays table that has no key yet.
 -- Key: (start_time, user_id, session_id, item_in_session). The smallest row image stays, as in
 -- merge/songplays, and of equal ones the smallest songplay_id.
+-- Only moments in %(moments)s are looked at; all, if it is NULL.
 WITH twice AS (
     SELECT start_time, user_id, session_id, item_in_session
     FROM songplays
+    WHERE %(moments)s::timestamptz [] IS NULL OR start_time = ANY (%(moments)s::timestamptz [])
     GROUP BY start_time, user_id, session_id, item_in_session
     HAVING count(*) > 1
 ),
@@ -23,6 +25,7 @@ ranked AS (
         AND p.user_id = twice.user_id
         AND p.session_id = twice.session_id
         AND p.item_in_session = twice.item_in_session
+    WHERE %(moments)s::timestamptz [] IS NULL OR p.start_time = ANY (%(moments)s::timestamptz [])
 )
 DELETE FROM songplays
 USING ranked

@@ -1,0 +1,92 @@
+"""Stage the batches of a run side by side, and enter what became of them in its books."""
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import as_completed
+
+from sparkify_bulk import merge
+from sparkify_bulk.errors import RejectLimitError
+from sparkify_bulk.lanes import Lanes, open_lanes
+from sparkify_bulk.manifest import Kind, Manifest
+from sparkify_bulk.run import Run, books_of, phase
+from sparkify_bulk.stage import Credits, Moments, Staged, Target, make_staging, stage_batch
+
+
+def prepare_staging(run: Run, manifests: dict[Kind, Manifest], *, slowly: bool = False) -> Target:
+    """Make staging tables for as many lanes as settings allow, but no more than there are batches.
+
+    Args:
+        run: the run.
+        manifests: what it will read.
+        slowly: read record by record.
+    """
+    batches = sum(len(manifest.batches) for manifest in manifests.values())
+    lanes = max(1, min(run.settings.jobs, batches))
+    target = Target(run.schemas.staging, run.run_id, lanes, slowly=slowly)
+    merge.make_schema(run.control, run.schemas.staging)
+    make_staging(run.control, target)
+    return target
+
+
+@contextlib.contextmanager
+def run_lanes(run: Run, target: Target) -> Iterator[Lanes]:
+    """Open a run's lanes, and count the work of their backends in its phases.
+
+    Raises:
+        DatabaseError: the server can't be reached or refused.
+    """
+    with open_lanes(run.dsn, target.lanes) as lanes:
+        run.backends += lanes.connections
+        yield lanes
+        del run.backends[-len(lanes.connections) :]
+
+
+def stage_kind(
+    run: Run,
+    lanes: Lanes,
+    manifest: Manifest | None,
+    target: Target,
+    songs: Credits | None = None,
+) -> Moments:
+    """Stage all batches of one kind.
+
+    Args:
+        run: the run; its books are kept.
+        lanes: where to.
+        manifest: what to read; None if the kind has no folder.
+        target: the run's tables.
+        songs: what plays may name; None to leave that to SQL.
+
+    Returns:
+        The moments of the songplays that went straight into a new star.
+
+    Raises:
+        RejectLimitError: more records were rejected than the settings allow.
+    """
+    moments = Moments()
+    if manifest is None:
+        return moments
+    books = books_of(run.report, manifest.kind)
+    with phase(run, f"stage {manifest.kind}", manifest.files, manifest.size, books):
+        futures = [lanes.submit(stage_batch, batch, target, songs) for batch in manifest.batches]
+        for future in as_completed(futures):
+            staged = future.result()
+            for what in ("files", "bytes", "records", "accepted", "filtered", "rejected"):
+                setattr(books, what, getattr(books, what) + getattr(staged, what))
+            run.sent.update(staged.rows)
+            moments.add(staged)
+            _count_rejects(run, staged)
+            run.watch.advance(files=staged.files, bytes_=staged.bytes, records=staged.records)
+    return moments
+
+
+def _count_rejects(run: Run, staged: Staged) -> None:
+    rejects = run.report.rejects
+    for reason, number in staged.reasons.items():
+        rejects.add(reason, number)
+    limit = run.settings.max_rejects
+    if limit is not None and rejects.count > limit:
+        raise RejectLimitError(
+            f"{rejects.count} records were rejected, {limit} are allowed; the star is untouched",
+            hint="look at them with sparkify-bulk rejects, or raise --max-rejects",
+        )

@@ -1,0 +1,2 @@
+-- How many songs plays may be matched with.
+SELECT count(*) FROM songs;
