@@ -382,8 +382,7 @@ def _count_lines(segments: list[Segment], height: int) -> list[int] | None:
 
 def _newlines_between(data: bytes) -> int:
     """Count the lines, where none is blank."""
-    data = data.strip(_BLANK)
-    return data.count(b"\n") + 1 if data else 0
+    return data.count(b"\n") + (bool(data) and not data.endswith(b"\n"))
 
 
 def _offsets(segments: list[Segment], records: list[int]) -> list[int]:

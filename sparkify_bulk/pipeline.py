@@ -52,7 +52,7 @@ def reload(settings: Settings, watch: Watch | None = None) -> Report:
     """
     with open_run("reload", settings, watch or Unwatched()) as run:
         merge.check_dependents(run.control, run.schemas.star)
-        build_star(run, _list_files(run), partial(_keep_on_record, run))
+        build_star(run, _list_files(run), partial(_keep_aside, run))
         with phase(run, "switch"):
             _publish(run)
     return run.report
@@ -157,7 +157,7 @@ def load(settings: Settings, watch: Watch | None = None) -> Report:
                 stage_kind(run, lanes, manifests.get(kind), target)
         _merge_live(run, target)
         with phase(run, "commit"):
-            _keep_on_record(run, target)
+            _keep_on_record(run)
             _publish(run)
     return run.report
 
@@ -301,11 +301,18 @@ def _stage_kind_again(
     return settled
 
 
-def _keep_on_record(run: Run, target: Target) -> None:
+def _keep_aside(run: Run, target: Target) -> None:
+    """Move files and rejects to the ledger in a transaction that hasn't seen staging yet."""
+    use_schemas(run.publisher, run.schemas.ledger)
+    see_staging(run.publisher, target)
+    sent = {name: run.sent[name] for name in ("staged_files", "staged_rejects")}
+    merge.check_staged(run.publisher, sent)
+    _keep_on_record(run)
+
+
+def _keep_on_record(run: Run) -> None:
     """Move files and rejects to the ledger, and compare the rejects kept with those counted."""
     use_schemas(run.publisher, run.schemas.ledger)
-    if not run.grows:
-        see_staging(run.publisher, target)
     ledger.keep_files(run.publisher, run.run_id, alone=not run.grows)
     kept = ledger.keep_rejects(run.publisher, run.run_id)
     unsee_staging(run.publisher)

@@ -14,12 +14,12 @@ if not PACKAGE.is_dir():
 MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py")}
 STEPS = {
     "connection", "manifest", "records", "extract", "transform", "stage", "merge", "ledger",
-    "report", "verify",
+    "report", "lanes",
 }  # fmt: skip
 GROUND = {"tables", "statements", "settings", "errors"}
-STORY = {"run", "pipeline", "verify"}
-KNOW_PSYCOPG = {"connection", "stage", "merge", "ledger"} | STORY
-KNOW_POLARS = {"extract", "transform", "stage", "verify"}
+STORY = {"run", "collect", "build", "pipeline"}
+KNOW_PSYCOPG = {"connection", "lanes", "stage", "merge", "ledger"} | STORY
+KNOW_POLARS = {"extract", "transform", "stage"}
 
 
 def imports(module: str) -> set[str]:

@@ -7,6 +7,7 @@ import os
 import pwd
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from trees import MOMENT, Star, Tree, drop_star, event, lines, query, read_star,
 
 import sparkify_bulk
 from sparkify_bulk.extract import Segment, _parse, _salvage
+from sparkify_bulk.lanes import Lane
 from sparkify_bulk.manifest import Batch, Kind, make_manifest
 from sparkify_bulk.stage import Target, make_staging, stage_batch
 from sparkify_bulk.transform import RULES
@@ -188,12 +190,18 @@ def test_links_are_followed_where_asked_and_loops_are_not(
 
 
 @pytest.fixture
-def target(database: str) -> Target:
-    """Make staging tables, to stage a batch by hand."""
-    made = Target(database, "hard_staging", 1, 1)
+def lane(database: str) -> Iterator[Lane]:
+    """Open a lane, to stage a batch by hand."""
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA hard_staging")
-        make_staging(connection, made)
+        yield Lane(0, connection)
+
+
+@pytest.fixture
+def target(lane: Lane) -> Target:
+    """Make staging tables."""
+    made = Target("hard_staging", 1, 1)
+    lane.connection.execute("CREATE SCHEMA hard_staging")
+    make_staging(lane.connection, made)
     return made
 
 
@@ -202,7 +210,7 @@ def target(database: str) -> Target:
     [("vanished", 1, 1), ("shrunk", 2, 0), ("torn", 2, 1), ("grown", 4, 0), ("folder", 1, 1)],
 )
 def test_a_file_that_changes_between_listing_and_reading(
-    target: Target, tree: Tree, what: str, accepted: int, rejected: int
+    lane: Lane, target: Target, tree: Tree, what: str, *, accepted: int, rejected: int
 ) -> None:
     """Gone, it is one reject; shorter or longer, it is read as it is; the next file is read."""
     path = tree.logs("a.json", event(1), event(2))
@@ -219,7 +227,7 @@ def test_a_file_that_changes_between_listing_and_reading(
     if what == "grown":
         with path.open("ab") as file:
             file.write(b"\n" + lines(event(4)))
-    staged = stage_batch(batch, target)
+    staged = stage_batch(lane, batch, target)
     assert (staged.accepted, staged.rejected) == (accepted, rejected)
     assert staged.records == accepted + rejected
 

@@ -192,7 +192,6 @@ def test_rehash_of_unchanged_files_reads_none_into_the_star(
 ) -> None:
     """Files read in parts, and compressed ones, have the same digest when they are looked at."""
     monkeypatch.setattr("sparkify_bulk.manifest.BATCH_BYTES", 1000)
-    monkeypatch.setattr("sparkify_bulk.extract.BATCH_BYTES", 1000)
     data = lines(*(event(number) for number in range(40)))
     tree.logs("x.json.gz" if packed else "x.json", gzip.compress(data) if packed else data)
     sparkify_bulk.load(logs=tree.log_folder, dsn=database)

@@ -12,6 +12,7 @@ from trees import Tree, event, query, read_star, song
 
 import sparkify_bulk
 from sparkify_bulk import merge, pipeline, stage
+from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import (
     BooksError,
     DatabaseError,
@@ -197,9 +198,12 @@ def test_as_many_rejects_as_allowed_do_no_harm(star: str, tree: Tree, command: s
     assert ledger(star)[-1] == (command, "succeeded_with_rejects", 3)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
-    "name", ["staged_songs", "staged_songplays", "staged_users", "staged_time"]
+    ("command", "name"),
+    [
+        *(("load", name) for name in stage.DATA_TABLES),
+        *(("reload", name) for name in ("staged_songs", "staged_users", "staged_files")),
+    ],
 )
 def test_staging_that_was_emptied_is_noticed(
     star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, command: str, name: str
@@ -228,6 +232,24 @@ def test_staging_that_was_emptied_is_noticed(
     assert read_star(star, surrogate=True) == before
     assert left_behind(star) == []
     assert ledger(star)[-1] == (command, "failed", 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_new_star_that_lost_rows_is_not_published(
+    star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Rows that vanish from the new star before it is published fail the run."""
+    before = read_star(star, surrogate=True)
+    count = merge.count_rows
+
+    def lossy(connection: Connection) -> dict[str, int]:
+        rows = count(connection)
+        return rows | {name: rows[name] - 1}
+
+    monkeypatch.setattr(merge, "count_rows", lossy)
+    with pytest.raises(BooksError, match=f"rows were merged into {name}"):
+        sparkify_bulk.reload(tree.root, dsn=star)
+    assert read_star(star, surrogate=True) == before
 
 
 @pytest.mark.parametrize("command", COMMANDS)

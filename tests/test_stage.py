@@ -8,20 +8,22 @@ from datetime import UTC, datetime
 import polars as pl
 import psycopg
 import pytest
+from psycopg import sql
 from trees import Tree, event, query
 
 from sparkify_bulk import stage, statements
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.manifest import make_manifest
-from sparkify_bulk.stage import Target, make_staging, stage_batch
+from sparkify_bulk.lanes import Lane
+from sparkify_bulk.manifest import Batch, make_manifest
+from sparkify_bulk.stage import Moments, Staged, Target, make_staging, stage_batch
 
 
 @pytest.fixture
-def target(database: str, connection: Connection) -> Target:
+def target(connection: Connection) -> Target:
     """Make the staging tables of a run with two lanes."""
     connection.execute("CREATE SCHEMA staging")
-    made = Target(database, "staging", run_id=7, lanes=2)
+    made = Target("staging", run_id=7, lanes=2)
     make_staging(connection, made)
     return made
 
@@ -49,7 +51,7 @@ def test_every_value_arrives_as_it_was_sent(target: Target, connection: Connecti
     numbers = [-(2**63), 2**63 - 1, 0, 1, -1, 2, 3, 4]
     doubles = [0.1, -0.0, 1.7976931348623157e308, 5e-324, None, 1.5, 2.5, 277.15873]
     frame = songplays(location=texts, user_id=numbers, duration=doubles)
-    stage.copy(connection, "staging", target.table("staged_songplays", 0), frame)
+    stage.copy(connection, target.table("staged_songplays", 0), frame)
     connection.execute("SET datestyle = 'ISO'; SET timezone = 'UTC'")
     found = connection.execute("SELECT * FROM staging.staged_songplays_7_0").fetchall()
     assert sorted(found, key=repr) == sorted(frame.rows(), key=repr)
@@ -66,49 +68,53 @@ def test_rows_the_server_drops_are_noticed(connection: Connection) -> None:
         "CREATE TRIGGER forget BEFORE INSERT ON staging.staged_songplays_7_0"
         " FOR EACH ROW EXECUTE FUNCTION staging.forget()"
     )
-    with pytest.raises(BooksError, match=r"3 rows were sent to staged_songplays_7_0.* took 2"):
-        stage.copy(connection, "staging", "staged_songplays_7_0", songplays(user_id=[1, 2, 3]))
+    table = sql.Identifier("staging", "staged_songplays_7_0")
+    with pytest.raises(BooksError, match=r"3 rows were sent to .*staged_songplays_7_0.* took 2"):
+        stage.copy(connection, table, songplays(user_id=[1, 2, 3]))
 
 
-def test_a_batch_is_staged_by_another_process(target: Target, tree: Tree) -> None:
-    """A batch and its target are all that a worker needs, wherever it runs."""
+def stage_over(dsn: str, batch: Batch, target: Target) -> Staged:
+    """Stage a batch over a connection of one's own."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        return stage_batch(Lane(0, connection), batch, target)
+
+
+def test_a_batch_is_staged_by_another_process(database: str, target: Target, tree: Tree) -> None:
+    """A batch, its target and a server are all that a worker needs, wherever it runs."""
     tree.logs("day.json", event(userId="1"), event(userId="2", ts=5))
     (batch,) = make_manifest("events", str(tree.log_folder)).batches
     batch, copied = pickle.loads(pickle.dumps((batch, target)))
     # Spawned, so that nothing of this process is there but what was handed over.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        staged = pool.submit(stage_batch, batch, copied).result()
+        staged = pool.submit(stage_over, database, batch, copied).result()
     assert (staged.records, staged.accepted, staged.rows["staged_songplays"]) == (2, 2, 2)
-    assert query(target.dsn, "SELECT count(*) FROM staging.staged_songplays_7_0") == [(2,)]
+    assert query(database, "SELECT count(*) FROM staging.staged_songplays_7_0") == [(2,)]
 
 
 def test_a_batch_is_staged_whole_or_not_at_all(
-    target: Target, tree: Tree, connection: Connection
+    database: str, target: Target, tree: Tree, connection: Connection
 ) -> None:
     """A batch whose last table refuses its rows leaves nothing in the others."""
     tree.logs("day.json", event())
     (batch,) = make_manifest("events", str(tree.log_folder)).batches
     connection.execute("DROP TABLE staging.staged_files_7_0")
     with pytest.raises(psycopg.errors.UndefinedTable):
-        stage_batch(batch, target)
-    assert query(target.dsn, "SELECT count(*) FROM staging.staged_songplays_7_0") == [(0,)]
+        stage_batch(Lane(0, connection), batch, target)
+    assert query(database, "SELECT count(*) FROM staging.staged_songplays_7_0") == [(0,)]
 
 
-def test_batches_take_turns_in_the_lanes(target: Target, tree: Tree) -> None:
-    """Batches go to the lanes by their number, so that merges can run side by side."""
+def test_each_lane_has_staging_tables_of_its_own(
+    database: str, connection: Connection, target: Target, tree: Tree
+) -> None:
+    """A batch goes to the tables of the lane it is staged in, so that merges run side by side."""
     tree.logs("1.json", event(userId="1"))
     tree.logs("2.json", event(userId="2"))
     batches = make_manifest("events", str(tree.log_folder), batch_bytes=1).batches
-    for batch in batches:
-        stage_batch(batch, target)
+    for lane, batch in enumerate(batches):
+        stage_batch(Lane(lane, connection), batch, target)
     for lane in (0, 1):
-        name = target.table("staged_songplays", lane)
-        assert query(target.dsn, f"SELECT user_id FROM staging.{name}") == [(lane + 1,)]
-
-
-def test_a_target_keeps_its_password_to_itself() -> None:
-    """Printing a target doesn't show the connection string."""
-    assert "secret" not in repr(Target("password=secret", "staging", 1, 1))
+        name = target.staging_table("staged_songplays", lane)
+        assert query(database, f"SELECT user_id FROM staging.{name}") == [(lane + 1,)]
 
 
 def test_staging_is_unlogged(target: Target, connection: Connection) -> None:
@@ -120,3 +126,24 @@ def test_staging_is_unlogged(target: Target, connection: Connection) -> None:
     ).fetchall()
     assert kinds == [("u",)]
     assert len(statements.names("staging")) == len(stage.TABLES)
+
+
+def moments_of(*batches: list[int]) -> Moments:
+    """Take note of the moments of some batches."""
+    moments = Moments()
+    for batch in batches:
+        times = pl.Series(batch, dtype=pl.Datetime("us", "UTC"))
+        moments.add(Staged("events", moments=[times], repeated=[times.head(0)]))
+    return moments
+
+
+def test_only_moments_that_batches_share_are_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two batches have plays of one moment, one may be the other; too many mean all may."""
+    shared = moments_of([1, 2, 3], [4, 5], [3, 6]).doubtful()
+    assert shared == [datetime(1970, 1, 1, microsecond=3, tzinfo=UTC)]
+    assert moments_of([1, 2], [3]).doubtful() == []
+    assert moments_of().doubtful() == []
+    monkeypatch.setattr(stage, "_DOUBTFUL_MOMENTS", 1)
+    assert moments_of([1, 2], [1, 2]).doubtful() is None
+    monkeypatch.setattr(stage, "_MOMENTS_KEPT", 3)
+    assert moments_of([1, 2], [3, 4]).doubtful() is None

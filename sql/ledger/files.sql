@@ -4,7 +4,7 @@
 CREATE TABLE IF NOT EXISTS files (
     kind        text NOT NULL,
     file        text COLLATE "C" NOT NULL,
-    run_id      bigint NOT NULL REFERENCES runs (run_id),
+    run_id      bigint NOT NULL,
     bytes       bigint NOT NULL,
     modified_ns bigint NOT NULL,
     records     bigint NOT NULL,
