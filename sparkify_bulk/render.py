@@ -1,6 +1,6 @@
-"""Tables for people: the end of a run, its rejects, past runs, and answers of the star."""
+"""Tables for people: the end of a run, its rejects, past runs, answers of the star, benchmarks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -43,6 +43,50 @@ def listing(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     for row in cells:
         table.add_row(*(_cell(value) for value in row))
     return table
+
+
+def comparison(document: Mapping[str, Any]) -> RenderableType:
+    """Return what bench.json holds as a table, under the settings that it was measured with."""
+    data, server, machine = document["data"], document["server"], document["machine"]
+    settings = server["settings"]
+    fed = {"files": "reads its files", "client": "is sent its bytes by a client", None: ""}
+    shown = (f"{name} {value}" for name, value in settings.items() if name != "server_version")
+    read = f"{data['events_records']:,} events in {data['events_files']:,} files"
+    memory = megabytes(machine["memory_bytes"])
+    lines = [
+        f"{read}, {data['songs_files']:,} song files, {document['rounds']} rounds",
+        f"{machine['processors']} processors, {memory}, {machine['processor']}",
+        f"PostgreSQL {settings['server_version']}, {server['target']}",
+        ", ".join(shown),
+        "a checkpoint before each" if server["checkpoint_before_each"] else "no checkpoints asked",
+    ]
+    if server["floor_reads"]:
+        lines[-1] += f"; the floor's server {fed[server['floor_reads']]}"
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("contender", overflow="fold")
+    for name in ("median", "fastest", "× floor", "client\nCPU", "server\nCPU", "peak\nmemory"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for contender in document["contenders"]:
+        table.add_row(*_comparison_row(contender))
+    failed = [Text(c["error"], style="red") for c in document["contenders"] if "error" in c]
+    return Group(Text("\n".join(lines)), table, *failed)
+
+
+def _comparison_row(contender: Mapping[str, Any]) -> list[str]:
+    def seconds(name: str) -> str:
+        value = contender[name]
+        return "" if value is None else f"{value:,.2f} s"
+
+    ratio, memory = contender["ratio_to_floor"], contender["peak_rss_bytes"]
+    return [
+        contender["name"],
+        "failed" if "error" in contender else seconds("median_seconds"),
+        seconds("min_seconds"),
+        "" if ratio is None else f"{ratio:,.2f}",
+        seconds("client_cpu_seconds"),
+        seconds("server_cpu_seconds"),
+        "" if memory is None else megabytes(memory),
+    ]
 
 
 def console(*, stderr: bool = False) -> Console:
