@@ -209,7 +209,7 @@ def open_ground(
         _end(watch, "product's star", began)
         connection.execute("SET jit = off; SET work_mem = '256MB'")
         ground = Ground(shown, environment, connection, prefix, data, reference)
-        ground.checkpoints = _checkpoint(connection)
+        ground.checkpoints = checkpoint(connection)
         if floor:
             ground.floor = stack.enter_context(_floor_folder())
             _write_floor(ground, ground.floor)
@@ -252,7 +252,7 @@ def _drop(connection: Connection, prefix: str) -> None:
         connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name)))
 
 
-def _checkpoint(connection: Connection) -> bool:
+def checkpoint(connection: Connection) -> bool:
     """Write what is due before somebody's time runs; tell whether this role may ask for it."""
     try:
         connection.execute("CHECKPOINT")
@@ -392,16 +392,11 @@ def compete(ground: Ground, contender: Contender, number: int = 1) -> Time:
     Raises:
         BenchError: it failed, or its star is another.
     """
-    schema = f"{ground.prefix}_{contender.name.replace('-', '_')}"
-    command = _command(ground, contender, schema)
-    _checkpoint(ground.connection)
+    checkpoint(ground.connection)
     before = _server_cpu(ground.connection)
-    measured = measure(command, ground.environment)
+    measured = launch(ground, contender)
     after = _server_cpu(ground.connection)
-    try:
-        _check(ground, contender, schema, measured)
-    finally:
-        _drop(ground.connection, schema)
+    judge(ground, contender, measured)
     used = None if before is None or after is None else round(after - before, 2)
     return Time(
         number,
@@ -412,23 +407,41 @@ def compete(ground: Ground, contender: Contender, number: int = 1) -> Time:
     )
 
 
-def _command(ground: Ground, contender: Contender, schema: str) -> list[str]:
+def launch(ground: Ground, contender: Contender) -> Measured:
+    """Let a contender load the tree into a schema of its own."""
+    schema = _schema(ground, contender)
     if contender.script is None:
         reload = ["-m", "sparkify_bulk", "reload", str(ground.data), "--quiet"]
-        return [sys.executable, *reload, "--dsn", ground.dsn, "--schema", schema]
-    script = [sys.executable, str(contender.script), ground.dsn, schema]
-    if contender.name == FLOOR:
-        return [*script, str(ground.floor), *([] if ground.floor_reads else ["--stdin"])]
-    return [*script, str(ground.data)]
+        command = [sys.executable, *reload, "--dsn", ground.dsn, "--schema", schema]
+    else:
+        command = [sys.executable, str(contender.script), ground.dsn, schema]
+        if contender.name != FLOOR:
+            command.append(str(ground.data))
+        else:
+            command += [str(ground.floor), *([] if ground.floor_reads else ["--stdin"])]
+    return measure(command, ground.environment)
 
 
-def _check(ground: Ground, contender: Contender, schema: str, measured: Measured) -> None:
-    done = (_DONE, _DONE_WITH_REJECTS) if contender.script is None else (_DONE,)
-    if measured.exit_code not in done:
-        last = measured.said.splitlines()[-1:] or ["it said nothing"]
-        raise BenchError(f"{contender.name} failed with exit code {measured.exit_code}: {last[0]}")
-    if found := differences(ground.connection, schema, ground.star):
-        raise BenchError(f"{contender.name} made another star: {'; '.join(found)}")
+def judge(ground: Ground, contender: Contender, measured: Measured) -> None:
+    """Compare a contender's star with the product's, and drop it.
+
+    Raises:
+        BenchError: the contender failed, or its star is another.
+    """
+    schema = _schema(ground, contender)
+    try:
+        done = (_DONE, _DONE_WITH_REJECTS) if contender.script is None else (_DONE,)
+        if measured.exit_code not in done:
+            last = (measured.said.splitlines() or ["it said nothing"])[-1]
+            raise BenchError(f"{contender.name} failed with code {measured.exit_code}: {last}")
+        if found := differences(ground.connection, schema, ground.star):
+            raise BenchError(f"{contender.name} made another star: {'; '.join(found)}")
+    finally:
+        _drop(ground.connection, schema)
+
+
+def _schema(ground: Ground, contender: Contender) -> str:
+    return f"{ground.prefix}_{contender.name.replace('-', '_')}"
 
 
 def _server_cpu(connection: Connection) -> float | None:

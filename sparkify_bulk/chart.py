@@ -52,9 +52,9 @@ def _draw_bars(axes: Axes, timed: list[dict[str, Any]]) -> None:
     logarithmic = max(seconds) > _LINEAR_SPAN * min(seconds)
     if logarithmic:
         axes.set_xscale("log")
-        axes.set_xlim(min(seconds) / 2.5, max(seconds) * 6)
+        axes.set_xlim(min(seconds) / 2.5, max(seconds) * 8)
     else:
-        axes.set_xlim(0, max(seconds) * 1.28)
+        axes.set_xlim(0, max(seconds) * 1.32)
     bars = axes.barh(names, seconds, color=colours, height=0.68)
     axes.bar_label(bars, [_label(contender) for contender in timed], padding=5, color=_TEXT)
     axes.set_xlabel("seconds, on a logarithmic scale" if logarithmic else "seconds", color=_FAINT)
@@ -75,7 +75,7 @@ def _label(contender: Mapping[str, Any]) -> str:
     ratio = contender["ratio_to_floor"]
     if ratio is None or contender["name"] == "floor":
         return seconds
-    return f"{seconds} · {seconds_text(ratio)} × the floor"
+    return f"{seconds} · {seconds_text(ratio)} × floor"
 
 
 def seconds_text(value: float) -> str:

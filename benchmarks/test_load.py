@@ -1,0 +1,50 @@
+"""Whole processes that load the same tree into the same star.
+
+    pytest benchmarks/test_load.py --benchmark-only --events 1000000 --songs 100000
+
+`sparkify-bulk bench` does the same in interleaved rounds, and tells CPU and memory apart.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sparkify_bulk import bench
+from sparkify_bulk.bench import Ground, Sizes
+
+CONTENDERS = [contender for contender in bench.contenders().values() if not contender.missing]
+
+
+@pytest.mark.benchmark(group="load")
+@pytest.mark.parametrize("contender", CONTENDERS, ids=lambda contender: contender.name)
+def test_load(
+    benchmark: Any,  # noqa: ANN401 - pytest-benchmark has no types
+    request: pytest.FixtureRequest,
+    grounds: Callable[[Sizes], Ground],
+    contender: bench.Contender,
+) -> None:
+    """Load the tree; the star is the product's, or no time is reported."""
+    option = request.config.getoption
+    events = option("--events")
+    if contender.name.startswith("row-by-row"):
+        events = min(events, option("--slow-events"))
+    ground = grounds(
+        Sizes(events, option("--songs") * events // option("--events"), option("--seed"))
+    )
+    measured = []
+
+    def load() -> None:
+        measured.append(bench.launch(ground, contender))
+
+    benchmark.pedantic(
+        load,
+        setup=lambda: bench.checkpoint(ground.connection) and None,
+        teardown=lambda: bench.judge(ground, contender, measured[-1]),
+        rounds=option("--rounds"),
+    )
+    benchmark.extra_info |= {
+        "events": events,
+        "client_cpu_seconds": [one.cpu_seconds for one in measured],
+        "peak_rss_bytes": max(one.peak_rss_bytes for one in measured),
+    }
