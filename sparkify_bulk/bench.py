@@ -496,7 +496,7 @@ def _key_differences(connection: Connection, schema: str, reference: str) -> lis
 def _keys(connection: Connection, schema: str) -> set[str]:
     """Return what is built on a star's tables, whatever it is called."""
     recipe = _recipe(connection, schema)
-    named = re.compile(r'CREATE (UNIQUE )?INDEX \S+ ON|ADD CONSTRAINT "[^"]*"')
+    named = re.compile(r'CREATE (UNIQUE )?INDEX \S+ ON \S+|ADD CONSTRAINT "[^"]*"')
     found = [(i["table"], i["definition"]) for i in recipe["indexes"]]
     found += [(t, change) for t, all_ in recipe["references"].items() for change in all_]
     found += [

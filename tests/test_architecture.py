@@ -16,8 +16,8 @@ STEPS = {
     "connection", "manifest", "records", "extract", "transform", "stage", "merge", "ledger",
     "report", "lanes",
 }  # fmt: skip
-GROUND = {"tables", "statements", "settings", "errors"}
-STORY = {"run", "collect", "build", "pipeline"}
+GROUND = {"tables", "statements", "settings", "errors", "measure"}
+STORY = {"run", "collect", "build", "pipeline", "bench"}
 KNOW_PSYCOPG = {"connection", "lanes", "stage", "merge", "ledger"} | STORY
 KNOW_POLARS = {"extract", "transform", "stage"}
 
