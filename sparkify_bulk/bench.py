@@ -33,7 +33,7 @@ from sparkify_bulk.errors import SparkifyBulkError, UsageError
 from sparkify_bulk.measure import Measured, measure, server_cpu
 from sparkify_bulk.report import Phase, Report
 from sparkify_bulk.run import Unwatched, Watch, find_server, open_connection
-from sparkify_bulk.settings import Settings, default_jobs, input_folders
+from sparkify_bulk.settings import Settings, default_jobs, input_folders, schemas
 from sparkify_bulk.tables import SONGPLAYS, STAR, Table
 
 logger = logging.getLogger("sparkify_bulk")
@@ -207,6 +207,7 @@ def open_ground(
             Settings(songs, logs, dsn=address or None, schema=f"{prefix}_star"), Unwatched()
         )
         _end(watch, "product's star", began)
+        _settle(connection, f"{prefix}_star")
         connection.execute("SET jit = off; SET work_mem = '256MB'")
         ground = Ground(shown, environment, connection, prefix, data, reference)
         ground.checkpoints = checkpoint(connection)
@@ -250,6 +251,19 @@ def _drop(connection: Connection, prefix: str) -> None:
     ).fetchall()
     for (name,) in found:
         connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name)))
+
+
+def _settle(connection: Connection, star: str) -> None:
+    """Do now what autovacuum would do to the product's star while the first contenders run."""
+    names = schemas(star)
+    tables = connection.execute(
+        "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = ANY (%s)",
+        ([names.star, names.ledger],),
+    ).fetchall()
+    for table in tables:
+        name = sql.Identifier(*table)
+        connection.execute(sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = off)").format(name))
+        connection.execute(sql.SQL("VACUUM {}").format(name))
 
 
 def checkpoint(connection: Connection) -> bool:
