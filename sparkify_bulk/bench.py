@@ -149,15 +149,47 @@ def choose(names: Sequence[str]) -> list[Contender]:
 # --- the ground -----------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Ground:
-    """What contenders compete on: a server, schemas of the benchmark's own, a tree, a star.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a benchmark works: a server, and schemas of its own there.
 
     Attributes:
-        dsn: for contenders; without the password, which the process list would show.
-        environment: of contenders.
-        connection: looks at what they leave.
+        address: the server's connection string.
+        dsn: the same for the commands measured, without the password: the process list shows it.
+        environment: of the commands measured.
         prefix: begins the name of every schema made.
+    """
+
+    address: str
+    dsn: str
+    environment: dict[str, str]
+    prefix: str
+
+
+@contextlib.contextmanager
+def open_place(dsn: str | None) -> Iterator[Place]:
+    """Find the server; in the end, leave no session and no schema, whatever happens.
+
+    Args:
+        dsn: the server; None for the one that a run would take.
+    """
+    address, _ = find_server(dsn)
+    prefix = f"{_PREFIX}{secrets.token_hex(4)}"
+    with open_connection(address) as connection:
+        check_server(connection)
+    try:
+        yield Place(address, *_for_contenders(address, prefix), prefix)
+    finally:
+        _clean(address, prefix)
+
+
+@dataclass(slots=True)
+class Ground:
+    """What contenders compete on: a place, a tree, and the star that it becomes.
+
+    Attributes:
+        place: where.
+        connection: looks at what they leave.
         data: the tree.
         reference: the product's report on the star that others are compared with.
         floor: the folder of the finished tables' rows; None where there is no need for it.
@@ -165,10 +197,8 @@ class Ground:
         checkpoints: whether this role may ask for checkpoints.
     """
 
-    dsn: str
-    environment: dict[str, str]
+    place: Place
     connection: Connection
-    prefix: str
     data: Path
     reference: Report
     floor: Path | None = None
@@ -178,7 +208,7 @@ class Ground:
     @property
     def star(self) -> str:
         """The schema of the product's star that others are compared with."""
-        return f"{self.prefix}_star"
+        return f"{self.place.prefix}_star"
 
 
 @contextlib.contextmanager
@@ -195,21 +225,21 @@ def open_ground(
         watch: told how it goes on.
         floor: write the finished tables into files, for the floor to copy.
     """
-    address, _ = find_server(dsn)
-    prefix = f"{_PREFIX}{secrets.token_hex(4)}"
     songs, logs = input_folders(data, None, None)
-    shown, environment = _for_contenders(address, prefix)
-    with contextlib.ExitStack() as stack, open_connection(address) as connection:
-        check_server(connection)
-        stack.callback(_clean, address, prefix)
+    with (
+        contextlib.ExitStack() as stack,
+        open_place(dsn) as place,
+        open_connection(place.address) as connection,
+    ):
+        star = f"{place.prefix}_star"
         began = _begin(watch, "product's star")
         reference = pipeline.reload(
-            Settings(songs, logs, dsn=address or None, schema=f"{prefix}_star"), Unwatched()
+            Settings(songs, logs, dsn=place.address or None, schema=star), Unwatched()
         )
         _end(watch, "product's star", began)
-        _settle(connection, f"{prefix}_star")
+        _settle(connection, star)
         connection.execute("SET jit = off; SET work_mem = '256MB'")
-        ground = Ground(shown, environment, connection, prefix, data, reference)
+        ground = Ground(place, connection, data, reference)
         ground.checkpoints = checkpoint(connection)
         if floor:
             ground.floor = stack.enter_context(_floor_folder())
@@ -426,14 +456,14 @@ def launch(ground: Ground, contender: Contender) -> Measured:
     schema = _schema(ground, contender)
     if contender.script is None:
         reload = ["-m", "sparkify_bulk", "reload", str(ground.data), "--quiet"]
-        command = [sys.executable, *reload, "--dsn", ground.dsn, "--schema", schema]
+        command = [sys.executable, *reload, "--dsn", ground.place.dsn, "--schema", schema]
     else:
-        command = [sys.executable, str(contender.script), ground.dsn, schema]
+        command = [sys.executable, str(contender.script), ground.place.dsn, schema]
         if contender.name != FLOOR:
             command.append(str(ground.data))
         else:
             command += [str(ground.floor), *([] if ground.floor_reads else ["--stdin"])]
-    return measure(command, ground.environment)
+    return measure(command, ground.place.environment)
 
 
 def judge(ground: Ground, contender: Contender, measured: Measured) -> None:
@@ -455,7 +485,7 @@ def judge(ground: Ground, contender: Contender, measured: Measured) -> None:
 
 
 def _schema(ground: Ground, contender: Contender) -> str:
-    return f"{ground.prefix}_{contender.name.replace('-', '_')}"
+    return f"{ground.place.prefix}_{contender.name.replace('-', '_')}"
 
 
 def _server_cpu(connection: Connection) -> float | None:

@@ -236,7 +236,7 @@ def test_the_floor_is_the_finished_star(
     ground.floor_reads = reads
     monkeypatch.setattr(bench, "_drop", lambda *_: None)
     bench.compete(ground, bench.contenders()["floor"])
-    made = f"{ground.prefix}_floor"
+    made = f"{ground.place.prefix}_floor"
     assert bench.differences(ground.connection, made, ground.star) == []
     rows = ground.connection.execute(f"TABLE {made}.songplays ORDER BY 1").fetchall()
     theirs = ground.connection.execute(f"TABLE {ground.star}.songplays ORDER BY 1").fetchall()

@@ -1,0 +1,104 @@
+"""What do many small files cost? Listing, reading and parsing alone, no database.
+
+    python benchmarks/small_files.py --files 10000,100000 --events 100000
+
+First so many files of one song each; then the same events in 30 large logs and in 3,000 small ones.
+Each is a whole process, but the rate is of what it does between its imports and its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from _shared import median, numbers, parser, show, succeeded
+
+from sparkify_bulk import bench
+from sparkify_bulk.measure import Measured, measure
+
+PIECES = 100
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    arguments = parser(__doc__, "bench/small_files.json")
+    arguments.add_argument("--files", type=numbers, default="10000,100000", help="of one song")
+    arguments.add_argument("--events", type=int, default=100_000, help="in large and small logs")
+    arguments.add_argument("--jobs", type=int, default=2, help="workers")
+    arguments.add_argument("--read", nargs=2, help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.read:
+        _read(*given.read, given.jobs)
+        return
+    rows = []
+    for files in given.files:
+        with bench.generated(bench.Sizes(1, files, given.seed)) as data:
+            rows.append(_measure("songs", data / "song_data", given))
+    with (
+        bench.generated(bench.Sizes(given.events, 1, given.seed)) as data,
+        tempfile.TemporaryDirectory(prefix="sparkify-bench-") as small,
+    ):
+        _cut(data / "log_data", Path(small))
+        for folder in (data / "log_data", Path(small)):
+            rows.append(_measure("events", folder, given))  # noqa: PERF401 - one after another
+    show(rows, given.output, seed=given.seed, jobs=given.jobs)
+
+
+def _measure(kind: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Read a folder several times, after once that doesn't count."""
+    command = [sys.executable, __file__, "--read", kind, str(folder), f"--jobs={given.jobs}"]
+    measured = [succeeded(measure(command)) for _ in range(given.rounds + 1)][1:]
+    said = [json.loads(one.said) for one in measured]
+    inside = [
+        Measured(words["seconds"], one.cpu_seconds, one.peak_rss_bytes, 0, "")
+        for one, words in zip(measured, said, strict=True)
+    ]
+    seconds = statistics.median(words["seconds"] for words in said)
+    return {
+        "kind": kind,
+        "files": said[0]["files"],
+        "accepted": said[0]["accepted"],
+        "files_per_second": round(said[0]["files"] / seconds),
+        "megabytes_per_second": round(said[0]["bytes"] / seconds / 10**6),
+    } | median(inside)
+
+
+def _read(kind: str, folder: str, jobs: int) -> None:
+    """List, read and parse as a run does."""
+    from sparkify_bulk.extract import FileCounts, extract  # noqa: PLC0415 - not in the measured part
+    from sparkify_bulk.manifest import Batch, make_manifest  # noqa: PLC0415
+
+    def accepted(batch: Batch) -> int:
+        counts = [FileCounts(file) for file in batch.files]
+        return sum(part.frame.height for part in extract(batch, counts))
+
+    began = time.perf_counter()
+    manifest = make_manifest("songs" if kind == "songs" else "events", folder)
+    with ThreadPoolExecutor(jobs) as pool:
+        found = sum(pool.map(accepted, manifest.batches))
+    seconds = time.perf_counter() - began
+    said = {"files": manifest.files, "bytes": manifest.size, "accepted": found, "seconds": seconds}
+    print(json.dumps(said))
+
+
+def _cut(large: Path, small: Path) -> None:
+    """Cut each log into pieces of whole lines."""
+    for path in sorted(large.rglob("*.json")):
+        lines = path.read_bytes().splitlines(keepends=True)
+        with contextlib.suppress(FileExistsError):
+            (small / path.stem).mkdir()
+        for piece in range(PIECES):
+            some = lines[len(lines) * piece // PIECES : len(lines) * (piece + 1) // PIECES]
+            (small / path.stem / f"{piece:03}.json").write_bytes(b"".join(some))
+
+
+if __name__ == "__main__":
+    main()
