@@ -14,7 +14,11 @@ HERE = Path(__file__).parent
     ("script", "options", "sizes"),
     [
         ("growth.py", ["--sizes=200,400"], {"events": [200, 200, 400, 400], "jobs": [1, 2, 1, 2]}),
-        ("increment.py", ["--sizes=200,400", "--songs=20", "--day=50"], {"events_before": [200, 400]}),
+        (
+            "increment.py",
+            ["--sizes=200,400", "--songs=20", "--day=50"],
+            {"events_before": [200, 400]},
+        ),
         ("small_files.py", ["--files=50", "--events=3000"], {"files": [50, 30, 3000]}),
     ],
 )  # fmt: skip

@@ -118,8 +118,8 @@ def _missing(tree: ast.Module, script: Path) -> Iterator[str]:
             else []
         )
         for name in (name.split(".")[0] for name in names):
-            beside = script.with_name(f"{name}.py")
-            if not beside.exists() and importlib.util.find_spec(name) is None:
+            ours = (script.with_name(f"{name}.py"), folder() / "contenders" / f"{name}.py")
+            if not any(path.exists() for path in ours) and importlib.util.find_spec(name) is None:
                 yield name
 
 

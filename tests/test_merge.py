@@ -21,7 +21,7 @@ def star(connection: Connection) -> Iterator[Connection]:
         merge.make_tables(connection)
         for name in TABLES:
             connection.execute(statements.read(f"staging/{name}"))
-        for group in ("keys", "indexes"):
+        for group in ("indexes", "keys"):
             merge.constrain(connection, group, *NAMES)
         yield connection
 

@@ -18,7 +18,7 @@ from sparkify_bulk.tables import SONGPLAYS, STAR, Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-GROUPS = ("keys", "indexes", "references")
+GROUPS = statements.CONSTRAINTS
 
 
 def filled_columns(table: Table) -> list[str]:
