@@ -78,7 +78,7 @@ def csv_blocks(connection: Connection, frame: pl.DataFrame) -> None:
 
 def binary(connection: Connection, frame: pl.DataFrame) -> None:
     """Let pgpq write COPY BINARY: the product's way."""
-    stage.copy(connection, "bench", TABLE, frame)
+    stage.copy(connection, sql.Identifier("bench", TABLE), frame)
 
 
 def _statement(frame: pl.DataFrame, options: str) -> sql.Composed:

@@ -115,7 +115,8 @@ def test_filled_duplicates_are_removed_as_the_merge_would(star: Connection) -> N
     for level, location in (("paid", "A"), ("free", None), ("free", "X"), ("free", "X")):
         stage_play(star, level, location)()
     assert merge.fill(star, "songplays") == 4
-    assert merge.fill(star, "duplicates") == 3
+    assert merge.remove_repeated(star, "duplicates", []) == 0
+    assert merge.remove_repeated(star, "duplicates", None) == 3
     assert star.execute("SELECT level, location FROM songplays").fetchall() == [("free", "X")]
 
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "contenders"))
 from _star import constrain, make
@@ -46,11 +47,11 @@ FROM log_lines AS l, jsonb_to_record(l.line::jsonb) AS r (
 WHERE l.line LIKE '%"NextSong"%' AND r.page = 'NextSong';
 ANALYZE described, plays;
 INSERT INTO artists (artist_id, name, location, latitude, longitude)
-SELECT DISTINCT ON (artist_id) artist_id, artist_name, nullif(artist_location, ''),
+SELECT DISTINCT ON (artist_id COLLATE "C") artist_id, artist_name, nullif(artist_location, ''),
     artist_latitude, artist_longitude
 FROM described ORDER BY artist_id COLLATE "C", place DESC;
 INSERT INTO songs (song_id, title, artist_id, year, duration, artist_name)
-SELECT DISTINCT ON (song_id) song_id, title, artist_id, nullif(year, 0), duration, artist_name
+SELECT DISTINCT ON (song_id COLLATE "C") song_id, title, artist_id, nullif(year, 0), duration, artist_name
 FROM described ORDER BY song_id COLLATE "C", place DESC;
 INSERT INTO users (user_id, first_name, last_name, gender, level)
 SELECT DISTINCT ON ("userId") "userId", "firstName", "lastName", gender, level
@@ -108,7 +109,7 @@ def main() -> None:
     with psycopg.connect(dsn) as connection:
         for setting in ("jit = off", "work_mem = '256MB'", "maintenance_work_mem = '512MB'"):
             connection.execute(f"SET {setting}")
-        connection.execute("SELECT set_config('search_path', %s, false)", (f'"{schema}"',))
+        connection.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
         constrain(connection)
 
 
