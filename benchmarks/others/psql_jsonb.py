@@ -51,7 +51,8 @@ SELECT DISTINCT ON (artist_id COLLATE "C") artist_id, artist_name, nullif(artist
     artist_latitude, artist_longitude
 FROM described ORDER BY artist_id COLLATE "C", place DESC;
 INSERT INTO songs (song_id, title, artist_id, year, duration, artist_name)
-SELECT DISTINCT ON (song_id COLLATE "C") song_id, title, artist_id, nullif(year, 0), duration, artist_name
+SELECT DISTINCT ON (song_id COLLATE "C") song_id, title, artist_id, nullif(year, 0), duration,
+    artist_name
 FROM described ORDER BY song_id COLLATE "C", place DESC;
 INSERT INTO users (user_id, first_name, last_name, gender, level)
 SELECT DISTINCT ON ("userId") "userId", "firstName", "lastName", gender, level
