@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -458,3 +459,41 @@ def test_the_target_shows_no_password(server: Server, database: str, tree: Tree)
         query(database, "SELECT report::text FROM sparkify_ledger.runs WHERE report::text ~ 'hush'")
         == []
     )
+
+
+@pytest.mark.parametrize("limit", ["CREDITS_KEPT", "_MOMENTS_KEPT"])
+def test_what_does_not_fit_in_memory_is_left_to_sql(
+    database: str, committed: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """With more songs, or moments, than are held in memory, a reload ends in the same star."""
+    first = sparkify_bulk.reload(committed, dsn=database)
+    before = read_star(database)
+    monkeypatch.setattr(stage, limit, 0)
+    report = sparkify_bulk.reload(committed, dsn=database)
+    assert read_star(database) == before
+    assert report.tables == first.tables
+    phases = {phase.name for phase in report.phases}
+    assert ("match songplays" in phases) == (limit == "CREDITS_KEPT")
+
+
+def test_a_play_read_twice_within_a_batch_and_across_is_one_row(database: str, tree: Tree) -> None:
+    """Copies of a play are found in its own file and in other batches, and counted."""
+    tree.logs("a.json", event(1), event(2), event(1))
+    tree.logs("b.json", event(3), event(2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparkify_bulk.manifest.BATCH_FILES", 1)
+        report = sparkify_bulk.reload(tree.root, dsn=database)
+    books = report.input.events
+    assert (books.accepted, books.inserted, books.duplicates) == (5, 3, 2)
+    assert query(database, "SELECT count(*) FROM sparkify.time") == [(3,)]
+    assert report.tables["time"].inserted == 3
+
+
+def test_phases_tell_what_they_cost(star: str, tree: Tree) -> None:
+    """Every phase begins after the one before, and tells its processor time on both sides."""
+    phases = sparkify_bulk.reload(tree.root, dsn=star).phases
+    assert [phase.began for phase in phases] == sorted(phase.began for phase in phases)
+    assert all(phase.client_cpu_seconds >= 0 for phase in phases)
+    # The tests' server runs on this machine.
+    assert all((phase.server_cpu_seconds or 0) >= 0 for phase in phases)
+    assert phases[-1].server_cpu_seconds is not None
