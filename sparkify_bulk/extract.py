@@ -37,7 +37,7 @@ else:
     from backports import zstd
 
 # Read at a time from a file: as large as a batch, so that a batch of small files is one buffer.
-CHUNK_BYTES = 16 * 2**20
+CHUNK_BYTES = 32 * 2**20
 # Read in one piece, without a look at it.
 SMALL_BYTES = 2**20
 # A compressed file may expand this many fold; logs expand about twenty. Beyond, somebody has built
