@@ -28,6 +28,7 @@ class Options(TypedDict, total=False):
     jobs: int
     max_rejects: int | None
     create_database: bool
+    wait: float
     rehash: bool
     follow_links: bool
 

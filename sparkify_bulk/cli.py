@@ -108,6 +108,13 @@ _MAX_REJECTS = _option(
     help="More rejects than this: stop, star untouched.  [default: no limit]",
 )
 _CREATE = _option("--create-database", is_flag=True, help="Make the database if it doesn't exist.")
+_WAIT = _option(
+    "--wait",
+    metavar="SECONDS",
+    type=float,
+    default=0,
+    help="Wait so long for another run on the star.  [default: give up at once]",
+)
 _REHASH = _option(
     "--rehash", is_flag=True, help="Compare the content of files that look unchanged, too."
 )
@@ -145,7 +152,7 @@ def cli() -> None:
 
 
 @cli.command()
-@_options(*_DATA, *_TARGET, _JOBS, _MAX_REJECTS, _CREATE, *_TALK)
+@_options(*_DATA, *_TARGET, _JOBS, _MAX_REJECTS, _CREATE, _WAIT, *_TALK)
 def reload(**options: Any) -> int:  # noqa: ANN401 - click's
     """Build the star anew from all files; it replaces the old one at once.
 
@@ -157,7 +164,7 @@ def reload(**options: Any) -> int:  # noqa: ANN401 - click's
 
 
 @cli.command()
-@_options(*_DATA, *_TARGET, _JOBS, _MAX_REJECTS, _CREATE, _REHASH, *_TALK)
+@_options(*_DATA, *_TARGET, _JOBS, _MAX_REJECTS, _CREATE, _WAIT, _REHASH, *_TALK)
 def load(**options: Any) -> int:  # noqa: ANN401 - click's
     """Merge new and changed files into the live star.
 
@@ -182,7 +189,7 @@ def _run(command: str, *, as_json: bool, quiet: bool, verbose: bool, **options: 
 
 
 @cli.command()
-@_options(*_DATA, *_TARGET, _JOBS, *_TALK)
+@_options(*_DATA, *_TARGET, _JOBS, _WAIT, *_TALK)
 def verify(*, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: ANN401
     """Read all files again, record by record, and say whether the star agrees with them.
 

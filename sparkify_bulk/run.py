@@ -31,6 +31,8 @@ from sparkify_bulk.stage import Target, see_staging, unsee_staging, use_schemas
 
 logger = logging.getLogger("sparkify_bulk")
 
+_SET_LOCK_TIMEOUT = "SELECT pg_catalog.set_config('lock_timeout', %s, true)"
+
 
 class Watch(Protocol):
     """Somebody who watches a run: told what begins, what goes on, and what has ended."""
@@ -194,18 +196,41 @@ def _take_lock(run: Run) -> None:
     """Take the star's lock for as long as the publisher's transaction is open.
 
     Raises:
-        StarBusyError: another run holds it.
+        StarBusyError: another run holds it, and didn't end in time.
     """
     # Within one database, one key a star: run and star's name.
+    key = (f"sparkify_bulk {run.schemas.star}",)
     row = run.publisher.execute(
-        "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
-        (f"sparkify_bulk {run.schemas.star}",),
+        "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", key
     ).fetchone()
-    if not (row and row[0]):
-        who = ledger.holder(run.control, run.schemas.ledger)
-        raise StarBusyError(
-            f"the star in {run.schemas.star} is held by {who}", hint="wait until it has ended"
-        )
+    if row and row[0]:
+        return
+    who = ledger.holder(run.control, run.schemas.ledger)
+    wait = run.settings.wait
+    if wait:
+        logger.warning("The star is held by %s; waiting up to %g s", who, wait)
+        if _wait_for_lock(run.publisher, key, wait):
+            return
+        who = f"{ledger.holder(run.control, run.schemas.ledger)}, still after {wait:g} s"
+    raise StarBusyError(
+        f"the star in {run.schemas.star} is held by {who}",
+        hint="run again when it has ended, or wait for that with --wait SECONDS",
+    )
+
+
+def _wait_for_lock(connection: Connection, key: tuple[str], seconds: float) -> bool:
+    """Let the server wait for the lock, so that the next in the queue gets it at once."""
+    row = connection.execute("SELECT pg_catalog.current_setting('lock_timeout')").fetchone()
+    milliseconds = str(max(1, round(seconds * 1000)))
+    try:
+        with connection.transaction():
+            connection.execute("SET LOCAL statement_timeout = 0")
+            connection.execute(_SET_LOCK_TIMEOUT, (milliseconds,))
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", key)
+            connection.execute(_SET_LOCK_TIMEOUT, row)
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
 
 
 def _put_on_record(run: Run) -> None:

@@ -10,6 +10,8 @@ from sparkify_bulk.errors import UsageError
 DEFAULT_SCHEMA = "sparkify"
 SCHEMA_PATTERN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _IDENTIFIER_BYTES = 63
+# A week; PostgreSQL counts milliseconds in 32 bits.
+_LONGEST_WAIT_SECONDS = 604_800
 
 
 def default_jobs() -> int:
@@ -31,6 +33,7 @@ class Settings:
         max_rejects: more rejects than this end the run, star untouched; None for no limit.
         create_database: make the database if it doesn't exist.
         follow_links: follow symbolic links below the folders.
+        wait: seconds to wait for another run on the star to end; 0 to give up at once.
         rehash: a load reads files that look unchanged, too, and compares their content.
 
     Raises:
@@ -44,6 +47,7 @@ class Settings:
     jobs: int = field(default_factory=default_jobs)
     max_rejects: int | None = None
     create_database: bool = False
+    wait: float = 0.0
     rehash: bool = False
     follow_links: bool = False
 
@@ -55,6 +59,8 @@ class Settings:
             wrong.append("--jobs must be at least 1")
         if self.max_rejects is not None and self.max_rejects < 0:
             wrong.append("--max-rejects can't be negative")
+        if not 0 <= self.wait <= _LONGEST_WAIT_SECONDS:
+            wrong.append(f"--wait must be 0 to {_LONGEST_WAIT_SECONDS} seconds")
         if wrong:
             raise UsageError("; ".join(wrong), hint="see sparkify-bulk --help")
 

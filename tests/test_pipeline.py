@@ -130,6 +130,42 @@ def test_a_second_run_is_turned_away_and_told_by_whom(star: str, tree: Tree, com
     assert read_star(star)["songplays"]
 
 
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sparkify_bulk sparkify', 0))"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_run_waits_for_another_to_end(star: str, tree: Tree, command: str) -> None:
+    """With --wait a second run begins as soon as the first lets the star go."""
+    tree.logs("b.json", event(8))
+    reports = []
+    waiter = threading.Thread(
+        target=lambda: reports.append(run(command, tree.root, dsn=star, wait=600))
+    )
+    waiting = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    with psycopg.connect(star) as holder:
+        holder.execute(LOCK)
+        waiter.start()
+        while waiter.is_alive() and query(star, waiting) == [(0,)]:
+            pass
+        assert waiter.is_alive()
+    waiter.join()
+    assert reports[0].status == "succeeded"
+    assert query(star, "SELECT count(*) FROM sparkify.songplays") == [(3,)]
+
+
+def test_a_run_that_waited_in_vain_says_for_whom(star: str, tree: Tree) -> None:
+    """After that time it gives up with exit code 5, as without, and has changed nothing."""
+    before = read_star(star, surrogate=True)
+    with psycopg.connect(star) as holder:
+        holder.execute(LOCK)
+        with pytest.raises(StarBusyError, match=r"still after 0\.01 s"):
+            sparkify_bulk.reload(tree.root, dsn=star, wait=0.01)
+    assert read_star(star, surrogate=True) == before
+
+
 def test_stars_of_other_schemas_are_not_locked(star: str, tree: Tree) -> None:
     """A run on one star doesn't hold up a run on another in the same database."""
     with psycopg.connect(star) as holder:
