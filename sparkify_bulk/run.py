@@ -172,11 +172,12 @@ def _refusals() -> Iterator[None]:
     """Turn what the server refuses into errors that say what to do."""
     try:
         yield
-    except psycopg.errors.InsufficientPrivilege as error:
+    # The second is what a schema of the star's looks like to a role that may not use it.
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidSchemaName) as error:
         raise DatabaseError(
             f"not enough rights: {error.diag.message_primary}",
             hint="reload needs CREATE on the database (GRANT CREATE ON DATABASE … TO …) and the "
-            "ownership of the star; see docs/rules.md",
+            "ownership of the star; see docs/rights.md",
         ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         message = error.diag.message_primary or str(error).strip().split("\n")[0]
