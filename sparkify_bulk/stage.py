@@ -32,7 +32,7 @@ TABLES = (*DATA_TABLES, "staged_rejects", "staged_files", "staged_credits")
 
 # More songs than this aren't held in memory (about 150 bytes each): SQL matches the plays then.
 CREDITS_KEPT = 2_000_000
-_MOMENTS_KEPT = 16_000_000
+_MOMENTS_KEPT = 8_000_000
 _DOUBTFUL_MOMENTS = 100_000
 
 # What one call of Copy.write takes: libpq buffers it whole, so large blocks only cost memory.
@@ -117,8 +117,10 @@ class Moments:
             return None
         if not self._series:
             return []
-        moments = pl.concat(self._series)
-        found = pl.concat([moments.filter(moments.is_duplicated()), *self._repeated]).unique()
+        # Sorted, not hashed: a hash table of them would take fifty bytes a moment.
+        moments = pl.concat(self._series).sort()
+        shared = moments.filter(moments == moments.shift(1))
+        found = pl.concat([shared, *self._repeated]).unique()
         return None if len(found) > _DOUBTFUL_MOMENTS else found.to_list()
 
 
