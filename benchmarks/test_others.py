@@ -38,7 +38,7 @@ EXPECTED, MADE = "others_expected", "others made"
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a small tree, under a name that a shell would trip over."""
     folder = tmp_path_factory.mktemp("others") / "it's data"
-    generate(out=folder, events=3000, songs=400, seed=7)
+    generate(out=folder, events=6000, songs=600, seed=7)
     return folder
 
 

@@ -115,7 +115,7 @@ def main(dsn: str, schema: str, data: str) -> None:
         psql(COPY.format(table="song_lines"), STAGE_SONGS, "songs.sql", lines="song_data"),
         psql(COPY.format(table="event_lines"), STAGE_PLAYS, lines="log_data"),
     )
-    together(psql("plays.sql"), psql("players.sql"))
+    together(psql("plays.sql", "keys_songplays.sql"), psql("players.sql"))
     together(psql("references.sql"))
     together(
         psql("drop_staging.sql", "ANALYZE songplays"),

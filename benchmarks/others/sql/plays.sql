@@ -12,6 +12,3 @@ FROM (
 ) AS p
 LEFT JOIN credits AS c
     ON c.duration = p.duration AND c.title = p.song_title AND c.artist_name = p.artist_name;
-ALTER TABLE songplays
-    ADD PRIMARY KEY (songplay_id),
-    ADD UNIQUE (start_time, user_id, session_id, item_in_session);
