@@ -3,11 +3,13 @@
     python benchmarks/others/duckdb_copy.py DSN SCHEMA DATA
 
 All five tables are made inside DuckDB, where sorting and joining are quick, and PostgreSQL only
-takes them: no staging. DuckDB's own postgres extension has to be downloaded when first used, so this
-script does without. What makes it fast: the columns' types are named, so nothing is sniffed;
+takes them: no staging. DuckDB's own postgres extension has to be downloaded when first used, so
+this script does without. What makes it fast: the columns' types are named, so nothing is sniffed;
 `maximum_object_size` is small, since DuckDB reserves a buffer of twice that a file; songplays go
 out in one file a thread, each into a COPY of its own; keys come last.
 """
+
+# ruff: noqa: S608 - the queries are put together from this file's own text
 
 from __future__ import annotations
 

@@ -54,12 +54,14 @@ def star(data: Path) -> dict[str, pl.DataFrame]:
     songs = pl.scan_ndjson(data / "song_data/**/*.json", schema=SONG, include_file_paths="path")
     songs = songs.sort("path")
     last_songs = songs.unique("song_id", keep="last")
-    credits = last_songs.sort("song_id").unique(CREDIT, keep="first", maintain_order=True)
+    credited = last_songs.sort("song_id").unique(CREDIT, keep="first", maintain_order=True)
     plays = (
         pl.scan_ndjson(data / "log_data/**/*.json", schema=EVENT)
         .filter(pl.col("page") == "NextSong")
         .select(
-            pl.from_epoch("ts", "ms").dt.cast_time_unit("us").dt.replace_time_zone("UTC")
+            pl.from_epoch("ts", "ms")
+            .dt.cast_time_unit("us")
+            .dt.replace_time_zone("UTC")
             .alias("start_time"),
             pl.col("userId").cast(pl.Int64).alias("user_id"),
             "level",
@@ -104,7 +106,7 @@ def star(data: Path) -> dict[str, pl.DataFrame]:
             (start.dt.weekday() - 1).cast(pl.Int16).alias("weekday"),
         ),
         "songplays": plays.drop("first_name", "last_name", "gender").join(
-            credits.select(*CREDIT, "song_id", "artist_id"),
+            credited.select(*CREDIT, "song_id", "artist_id"),
             left_on=WORDS,
             right_on=CREDIT,
             how="left",
