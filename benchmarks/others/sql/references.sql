@@ -1,4 +1,5 @@
--- The foreign keys, once all tables have their rows.
+-- The foreign keys, once all tables have their rows; and the index by which plays find their songs.
+CREATE INDEX ON songs (duration);
 ALTER TABLE songs ADD FOREIGN KEY (artist_id) REFERENCES artists;
 ALTER TABLE songplays
     ADD FOREIGN KEY (start_time) REFERENCES "time",
