@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --group dev
+	$(BIN)/pip install --quiet --editable '.[bench]' --group dev
 	touch $@
 
 clean:
