@@ -7,30 +7,34 @@ built, keys and references checked.
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from datetime import datetime
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from psycopg import sql
 
-from sparkify_bulk import merge, statements
+from sparkify_bulk import ledger, merge, statements
 from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.lanes import Lane, Lanes
+from sparkify_bulk.gather import Credits, Doubtful, Moments, Plays, Songs, UserRows, Users
+from sparkify_bulk.lanes import Lane, Lanes, Step
 from sparkify_bulk.manifest import Kind, Manifest
 from sparkify_bulk.report import TableReport
-from sparkify_bulk.run import Run, phase
+from sparkify_bulk.run import Run, phase, step_phase
 from sparkify_bulk.stage import (
-    Credits,
+    Naming,
+    Numbers,
     Target,
     read_credits,
     see_staging,
+    send_moments,
+    send_users,
     unsee_staging,
     use_schemas,
 )
-from sparkify_bulk.tables import NAMES
 
-_STRAIGHT = frozenset({"staged_songplays", "staged_time"})
+_STRAIGHT = frozenset({"staged_songplays", "staged_time", "staged_files"})
 
 
 def build_star(
@@ -40,7 +44,7 @@ def build_star(
     *,
     slowly: bool = False,
 ) -> None:
-    """Build a star from all files, keys and all.
+    """Build a star from all files, keys and all, and the ledger's table of these files beside it.
 
     Args:
         run: the run; its books are kept.
@@ -51,56 +55,106 @@ def build_star(
     Raises:
         SparkifyBulkError: the books don't balance, or too much was rejected.
     """
-    target = prepare_staging(run, manifests, slowly=slowly)
-    target = run.target = replace(target, build=run.schemas.build, straight=_STRAIGHT)
-    merge.make_schema(run.control, run.schemas.star)
-    merge.make_schema(run.control, run.schemas.build)
+    target = _make_tables(run, prepare_staging(run, manifests, slowly=slowly))
+    with run_lanes(run, target) as lanes:
+        songs = _stage_songs(run, lanes, target, manifests.get("songs"))
+        # Side by side with the first events, where what plays may name is known already.
+        merging = [lanes.submit(_merge_songs, run, target, name) for name in ("songs", "artists")]
+        credits_ = songs.credits()
+        if credits_ is None:
+            credits_ = _merged_credits(run, merging)
+        if credits_ is None:
+            target = replace(target, straight=_STRAIGHT - {"staged_songplays"})
+        sent = _stage_events(run, lanes, target, manifests.get("events"), credits_)
+        for future in merging:
+            future.result()
+        if credits_ is None:
+            with phase(run, "match songplays"):
+                _fill_songplays(run, lanes, target)
+        with phase(run, "complete star") as steps:
+            for step in lanes.run(*_last_steps(run, target, sent, meanwhile)):
+                steps.append(step_phase(run, step))
+
+
+def _make_tables(run: Run, target: Target) -> Target:
+    """Make the new star's tables, without keys, and the ledger's table of files."""
+    for name in (run.schemas.star, run.schemas.build):
+        merge.make_schema(run.control, name)
     with run.control.transaction():
         use_schemas(run.control, run.schemas.build)
         merge.make_tables(run.control)
-    with run_lanes(run, target) as lanes:
-        stage_kind(run, lanes, manifests.get("songs"), target)
-        with phase(run, "merge songs"):
-            songs = _merge_songs(run, lanes, target)
-        if songs is None:
-            target = replace(target, straight=_STRAIGHT - {"staged_songplays"})
-        moments = stage_kind(run, lanes, manifests.get("events"), target, songs)
-        if songs is None:
-            with phase(run, "match songplays"):
-                _fill_songplays(run, lanes, target)
-        doubtful = moments.doubtful()
-        with phase(run, "merge events"):
-            lanes.run(
-                lambda lane: _finish_songplays(lane, run, doubtful),
-                lambda lane: _finish_dimensions(lane, run, target, doubtful),
-            )
-        with phase(run, "build indexes"):
-            _build_indexes(run, lanes)
-        with phase(run, "check references"):
-            lanes.run(
-                lambda lane: _constrain(lane, run, "references", "songs", "songplays"),
-                lambda _: meanwhile(target) if meanwhile else None,
-            )
-            _count_rows(run)
+        run.control.execute(statements.read("ledger/files"))
+    run.target = replace(target, build=run.schemas.build, straight=_STRAIGHT)
+    return run.target
 
 
-def _merge_songs(run: Run, lanes: Lanes, target: Target) -> Credits | None:
-    """Merge artists and songs into the new star; return what plays may name."""
+# --- songs ----------------------------------------------------------------------------------------
 
-    def merge_table(lane: Lane, name: str) -> None:
-        with _in_star(lane.connection, run, target):
-            inserted = merge.fill(lane.connection, name)
-        run.report.tables[name] = TableReport(inserted=inserted)
-        _constrain(lane, run, "indexes", name)
-        _constrain(lane, run, "keys", name)
-        _analyse(lane, run, name)
 
-    with _in_star(run.control, run, target):
-        merge.check_staged(run.control, {"staged_songs": run.sent["staged_songs"]})
-    lanes.run(lambda lane: merge_table(lane, "songs"), lambda lane: merge_table(lane, "artists"))
-    with run.control.transaction():
-        use_schemas(run.control, run.schemas.build)
-        return read_credits(run.control)
+def _stage_songs(run: Run, lanes: Lanes, target: Target, manifest: Manifest | None) -> Songs:
+    songs = Songs()
+    for staged in stage_kind(run, lanes, manifest, target):
+        for frame in staged.songs:
+            songs.add(frame)
+    return songs
+
+
+def _merge_songs(lane: Lane, run: Run, target: Target, name: str) -> None:
+    """Merge songs, or artists, from all staging tables into the new star, and give it its keys."""
+    with _in_star(lane.connection, run, target):
+        merge.check_staged(lane.connection, {"staged_songs": run.sent["staged_songs"]})
+        run.report.tables[name] = TableReport(inserted=merge.fill(lane.connection, name))
+    _constrain(lane, run, "indexes", name)
+    _constrain(lane, run, "keys", name)
+    _analyse(lane, run, name)
+
+
+def _merged_credits(run: Run, merging: list[Future[None]]) -> Credits | None:
+    """Return what plays may name, once songs described twice are settled; None if too many."""
+    with phase(run, "merge songs"):
+        for future in merging:
+            future.result()
+        with run.control.transaction():
+            use_schemas(run.control, run.schemas.build)
+            return read_credits(run.control)
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Sent:
+    """What was sent of the events, and what is left to be sent when all have been read."""
+
+    plays: Plays = field(default_factory=Plays)
+    users: Users = field(default_factory=Users)
+    numbers: Numbers = field(default_factory=Numbers)
+
+
+def _stage_events(
+    run: Run, lanes: Lanes, target: Target, manifest: Manifest | None, credits_: Credits | None
+) -> _Sent:
+    sent = _Sent()
+    early: list[Future[None]] = []
+    naming = None if credits_ is None else Naming(credits_, sent.numbers)
+    for staged in stage_kind(run, lanes, manifest, target, naming):
+        users = map(sent.users.add, staged.users)
+        early += [lanes.submit(_send_users, run, target, u) for u in users if u is not None]
+        moments = map(sent.plays.add, staged.keys)
+        early += [lanes.submit(_send_moments, run, target, m) for m in moments if m is not None]
+    for future in early:
+        future.result()
+    return sent
+
+
+def _send_users(lane: Lane, run: Run, target: Target, users: UserRows | None) -> None:
+    if users is not None:
+        run.sent.update(send_users(lane, target, users))
+
+
+def _send_moments(lane: Lane, run: Run, target: Target, moments: Moments | None) -> None:
+    if moments is not None:
+        run.sent.update(send_moments(lane, target, moments))
 
 
 def _fill_songplays(run: Run, lanes: Lanes, target: Target) -> None:
@@ -110,63 +164,99 @@ def _fill_songplays(run: Run, lanes: Lanes, target: Target) -> None:
         with _in_star(lane.connection, run, target, range(number, number + 1)):
             return merge.fill(lane.connection, "songplays")
 
-    futures = [lanes.submit(fill, number) for number in range(target.lanes)]
-    filled = sum(future.result() for future in futures)
+    filled = sum(lanes.each(fill, range(target.lanes)))
     if filled != run.sent["staged_songplays"]:
         raise BooksError(
             f"{run.sent['staged_songplays']} songplays were staged, {filled} were merged"
         )
 
 
-def _finish_songplays(lane: Lane, run: Run, doubtful: list[datetime] | None) -> None:
-    """Remove plays read twice."""
+# --- the last steps -------------------------------------------------------------------------------
+
+
+def _last_steps(
+    run: Run, target: Target, sent: _Sent, meanwhile: Callable[[Target], None] | None
+) -> list[Step]:
+    """Return what is left to be done once all batches are staged.
+
+    Removing rows, ANALYZE, indexes and references lock each other out on one table, and wait for
+    each other here rather than there.
+    """
+    moments, users = sent.plays.take(), sent.users.take()
+    doubtful, last = sent.plays.doubtful(), sent.numbers.last
+    indexes = statements.constraints("indexes", "songplays")
+    return [
+        Step("remove repeated", lambda lane: _finish_songplays(lane, run, doubtful, last)),
+        Step("time", lambda lane: _finish_time(lane, run, target, moments, doubtful)),
+        Step("users", lambda lane: _finish_users(lane, run, target, users)),
+        Step(
+            "analyse songplays", lambda lane: _analyse(lane, run, "songplays"), ("remove repeated",)
+        ),
+        *(
+            Step(name, partial(_execute, run=run, name=name), ("analyse songplays",))
+            for name in indexes
+        ),
+        Step("keys", lambda lane: _constrain(lane, run, "keys", "songplays"), tuple(indexes)),
+        Step(
+            "references",
+            lambda lane: _constrain(lane, run, "references", "songs", "songplays"),
+            ("keys", "time", "users"),
+        ),
+        Step(
+            "count rows", lambda lane: _count_rows(lane, run), ("remove repeated", "time", "users")
+        ),
+        *([Step("ledger", lambda _: meanwhile(target))] if meanwhile else []),
+    ]
+
+
+def _finish_songplays(lane: Lane, run: Run, doubtful: Doubtful, last: int) -> None:
+    """Remove plays read twice, and let the table's own numbers begin after those given."""
     with lane.connection.transaction():
         _enter(lane.connection, run)
         removed = merge.remove_repeated(lane.connection, "duplicates", doubtful)
+        if last:
+            lane.connection.execute(statements.read("fill/numbers"), {"last": last})
     sent = run.sent["staged_songplays"]
     run.report.tables["songplays"] = TableReport(inserted=sent - removed)
-    _analyse(lane, run, "songplays")
 
 
-def _finish_dimensions(
-    lane: Lane, run: Run, target: Target, doubtful: list[datetime] | None
+def _finish_time(
+    lane: Lane, run: Run, target: Target, moments: Moments | None, doubtful: Doubtful
 ) -> None:
-    """Remove moments sent twice, merge users, and give both tables their keys."""
+    """Send the last moments, remove those sent twice, and give the table its key."""
+    _send_moments(lane, run, target, moments)
+    with lane.connection.transaction():
+        _enter(lane.connection, run)
+        # What was sent at once has no moment twice.
+        shared = Doubtful([], doubtful.spans)
+        removed = merge.remove_repeated(lane.connection, "moments", shared)
+    run.report.tables["time"] = TableReport(inserted=run.sent["staged_time"] - removed)
+    _constrain(lane, run, "keys", "time")
+    _analyse(lane, run, "time")
+
+
+def _finish_users(lane: Lane, run: Run, target: Target, users: UserRows | None) -> None:
+    """Send the last users, and merge all that were sent."""
+    _send_users(lane, run, target, users)
     with _in_star(lane.connection, run, target):
-        removed = merge.remove_repeated(lane.connection, "moments", doubtful)
         merge.constrain(lane.connection, "keys", "users")
         merge.check_staged(lane.connection, {"staged_users": run.sent["staged_users"]})
         run.report.tables["users"] = merge.run_merge(lane.connection, "users")
-    run.report.tables["time"] = TableReport(inserted=run.sent["staged_time"] - removed)
-    _constrain(lane, run, "keys", "time")
-    _analyse(lane, run, "users", "time")
+    _analyse(lane, run, "users")
 
 
-def _build_indexes(run: Run, lanes: Lanes) -> None:
-    """Build the indexes of songplays side by side, and make keys of them."""
-
-    def build(lane: Lane, name: str) -> None:
-        with lane.connection.transaction():
-            _enter(lane.connection, run)
-            lane.connection.execute(statements.read(name))
-
-    names = statements.constraints("indexes", "songplays")
-    for future in [lanes.submit(build, name) for name in names]:
-        future.result()
-    lanes.run(lambda lane: _constrain(lane, run, "keys", "songplays"))
-
-
-def _count_rows(run: Run) -> None:
-    """Compare the new star's rows with those that were merged into it.
+def _count_rows(lane: Lane, run: Run) -> None:
+    """Compare the rows of the new star, and of the files beside it, with those sent and merged.
 
     Raises:
         BooksError: some are missing, or there are too many.
     """
-    with run.control.transaction():
-        use_schemas(run.control, run.schemas.build)
-        rows = merge.count_rows(run.control)
-    for name in NAMES:
-        table = run.report.tables[name]
+    with lane.connection.transaction():
+        _enter(lane.connection, run)
+        rows, files = merge.count_rows(lane.connection), ledger.count_files(lane.connection)
+    if files != run.sent["staged_files"]:
+        raise BooksError(f"{run.sent['staged_files']} files were put on record, {files} are there")
+    for name, table in run.report.tables.items():
         table.rows = rows[name]
         if table.inserted != table.rows:
             raise BooksError(
@@ -179,7 +269,7 @@ def _count_rows(run: Run) -> None:
 
 def _enter(connection: Connection, run: Run) -> None:
     """Set a transaction up for statements on the new star."""
-    use_schemas(connection, run.schemas.build, run.schemas.ledger)
+    use_schemas(connection, run.schemas.build)
     merge.prepare(connection)
 
 
@@ -195,13 +285,18 @@ def _in_star(
         unsee_staging(connection)
 
 
+def _execute(lane: Lane, run: Run, name: str) -> None:
+    with lane.connection.transaction():
+        _enter(lane.connection, run)
+        lane.connection.execute(statements.read(name))
+
+
 def _constrain(lane: Lane, run: Run, group: str, *tables: str) -> None:
     with lane.connection.transaction():
         _enter(lane.connection, run)
         merge.constrain(lane.connection, group, *tables)
 
 
-def _analyse(lane: Lane, run: Run, *tables: str) -> None:
-    for table in tables:
-        name = sql.Identifier(run.schemas.build, table)
-        lane.connection.execute(sql.SQL("ANALYZE {}").format(name))
+def _analyse(lane: Lane, run: Run, table: str) -> None:
+    name = sql.Identifier(run.schemas.build, table)
+    lane.connection.execute(sql.SQL("ANALYZE {}").format(name))

@@ -2,14 +2,21 @@
 
 import contextlib
 from collections.abc import Iterator
-from concurrent.futures import as_completed
 
 from sparkify_bulk import merge
 from sparkify_bulk.errors import RejectLimitError
 from sparkify_bulk.lanes import Lanes, open_lanes
 from sparkify_bulk.manifest import Kind, Manifest
 from sparkify_bulk.run import Run, books_of, phase
-from sparkify_bulk.stage import Credits, Moments, Staged, Target, make_staging, stage_batch
+from sparkify_bulk.stage import (
+    Naming,
+    Part,
+    Staged,
+    Target,
+    make_staging,
+    stage_batch,
+    stage_parts,
+)
 
 
 def prepare_staging(run: Run, manifests: dict[Kind, Manifest], *, slowly: bool = False) -> Target:
@@ -46,38 +53,37 @@ def stage_kind(
     lanes: Lanes,
     manifest: Manifest | None,
     target: Target,
-    songs: Credits | None = None,
-) -> Moments:
-    """Stage all batches of one kind.
+    naming: Naming | None = None,
+) -> Iterator[Staged]:
+    """Stage all batches of one kind; yield what became of each, as they come.
 
     Args:
         run: the run; its books are kept.
         lanes: where to.
         manifest: what to read; None if the kind has no folder.
         target: the run's tables.
-        songs: what plays may name; None to leave that to SQL.
-
-    Returns:
-        The moments of the songplays that went straight into a new star.
+        naming: what plays name; None to leave that to SQL.
 
     Raises:
         RejectLimitError: more records were rejected than the settings allow.
     """
-    moments = Moments()
     if manifest is None:
-        return moments
+        return
     books = books_of(run.report, manifest.kind)
+    parts: list[Part] = []
     with phase(run, f"stage {manifest.kind}", manifest.files, manifest.size, books):
-        futures = [lanes.submit(stage_batch, batch, target, songs) for batch in manifest.batches]
-        for future in as_completed(futures):
-            staged = future.result()
+        for staged in lanes.each(stage_batch, manifest.batches, target, naming):
             for what in ("files", "bytes", "records", "accepted", "filtered", "rejected"):
                 setattr(books, what, getattr(books, what) + getattr(staged, what))
             run.sent.update(staged.rows)
-            moments.add(staged)
+            if staged.part:
+                parts.append(staged.part)
             _count_rejects(run, staged)
             run.watch.advance(files=staged.files, bytes_=staged.bytes, records=staged.records)
-    return moments
+            yield staged
+        if parts:
+            kind, root = manifest.kind, manifest.root
+            run.sent.update(lanes.submit(stage_parts, target, kind, root, parts).result())
 
 
 def _count_rejects(run: Run, staged: Staged) -> None:

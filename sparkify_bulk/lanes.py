@@ -2,14 +2,18 @@
 
 import contextlib
 import queue
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import psycopg
 
-from sparkify_bulk.connection import Connection, connect
+from sparkify_bulk.connection import Connection, backend_seconds, connect
 
+A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -19,6 +23,39 @@ class Lane(NamedTuple):
 
     number: int
     connection: Connection
+
+
+@dataclass(slots=True)
+class Step:
+    """A task with a name, to run after the steps named; and what it took, once it has run.
+
+    Attributes:
+        name: the step.
+        task: what to do.
+        after: the steps that must have ended before.
+        began: when it began, by the monotonic clock.
+        seconds: wall seconds.
+        client_cpu_seconds: processor time of its thread.
+        server_cpu_seconds: processor time of its lane's backend; None where it can't be known.
+    """
+
+    name: str
+    task: Callable[[Lane], object]
+    after: tuple[str, ...] = ()
+    began: float = 0.0
+    seconds: float = 0.0
+    client_cpu_seconds: float = 0.0
+    server_cpu_seconds: float | None = None
+
+    def run(self, lane: Lane) -> None:
+        """Run the task."""
+        server = backend_seconds([lane.connection])
+        self.began, client = time.monotonic(), time.thread_time()
+        self.task(lane)
+        self.seconds = time.monotonic() - self.began
+        self.client_cpu_seconds = time.thread_time() - client
+        spent = backend_seconds([lane.connection])
+        self.server_cpu_seconds = None if server is None or spent is None else spent - server
 
 
 class Lanes:
@@ -38,10 +75,47 @@ class Lanes:
         """Run a task in the next free lane."""
         return self._pool.submit(self._run, lambda lane: task(lane, *args, **kwargs))
 
-    def run(self, *tasks: Callable[[Lane], object]) -> None:
-        """Run tasks side by side, the first ones first, and wait for all of them."""
-        for future in [self.submit(task) for task in tasks]:
-            future.result()
+    def each(
+        self,
+        task: Callable[Concatenate[Lane, A, P], T],
+        items: Iterable[A],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Iterator[T]:
+        """Run a task for each item; yield the results as they come.
+
+        Items are taken as lanes need them, and results are let go: there may be many of both.
+        """
+        items = iter(items)
+        pending: set[Future[T]] = set()
+        while True:
+            for item in islice(items, 2 * len(self.connections) - len(pending)):
+                pending.add(self.submit(task, item, *args, **kwargs))
+            if not pending:
+                return
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            while done:
+                yield done.pop().result()
+
+    def run(self, *steps: Step) -> Iterator[Step]:
+        """Run steps side by side, each after those it names; yield them as they end.
+
+        Of those that may begin, the first ones begin first.
+        """
+        waiting = list(steps)
+        running: dict[Future[None], Step] = {}
+        ended: set[str] = set()
+        while waiting or running:
+            for step in [step for step in waiting if ended.issuperset(step.after)]:
+                if len(running) < len(self.connections):
+                    waiting.remove(step)
+                    running[self.submit(step.run)] = step
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+                step = running.pop(future)
+                ended.add(step.name)
+                yield step
 
     def _run(self, task: Callable[[Lane], T]) -> T:
         lane = self._free.get()

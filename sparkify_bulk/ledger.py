@@ -91,17 +91,15 @@ def last_pace(connection: Connection, schema: str) -> float | None:
     return None
 
 
-def keep_files(connection: Connection, run_id: int, *, alone: bool) -> None:
-    """Move a run's files from staging, which must be in sight, to the ledger.
+def keep_files(connection: Connection) -> None:
+    """Move a run's files from staging, which must be in sight, to the ledger, in sight too."""
+    connection.execute(statements.read("ledger/keep_files"))
 
-    Args:
-        connection: where the ledger's schema is in sight too.
-        run_id: the run.
-        alone: the star is made of these files alone: forget all others.
-    """
-    if alone:
-        connection.execute(statements.read("ledger/forget_files"))
-    connection.execute(statements.read("ledger/keep_files"), {"run_id": run_id})
+
+def count_files(connection: Connection) -> int:
+    """Count the files on record in the table in sight."""
+    (files,) = connection.execute(statements.read("checks/files")).fetchone() or (0,)
+    return int(files)
 
 
 def last_rows(connection: Connection) -> dict[str, int] | None:

@@ -70,6 +70,11 @@ class Batch:
         """The relative paths."""
         return self.paths.split("\0")
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a part of a big file rather than whole files."""
+        return self.start > 0 or self.stop is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Known:

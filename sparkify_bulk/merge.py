@@ -1,17 +1,20 @@
 """Merge staged rows into a star, build its constraints, and switch a new star in."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
+from psycopg.types.multirange import Multirange
+from psycopg.types.range import TimestamptzRange
 
 from sparkify_bulk import statements
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import BooksError, SparkifyBulkError
+from sparkify_bulk.gather import Doubtful
 from sparkify_bulk.report import TableReport
 from sparkify_bulk.stage import use_schemas
 from sparkify_bulk.tables import NAMES, STAR
@@ -110,17 +113,21 @@ def fill(connection: Connection, name: str) -> int:
     return connection.execute(statements.read(f"fill/{name}")).rowcount
 
 
-def remove_repeated(connection: Connection, name: str, moments: list[datetime] | None) -> int:
+def remove_repeated(connection: Connection, name: str, doubtful: Doubtful) -> int:
     """Remove what was sent twice from a table without keys; return the rows removed.
 
     Args:
         connection: where the new star is in sight.
         name: `duplicates` for songplays, `moments` for time.
-        moments: where to look; None for everywhere.
+        doubtful: where to look.
     """
-    if moments is not None and not moments:
+    if not doubtful:
         return 0
-    return connection.execute(statements.read(f"fill/{name}"), {"moments": moments}).rowcount
+    parameters = {
+        "moments": doubtful.moments,
+        "spans": Multirange(TimestamptzRange(*span, bounds="[]") for span in doubtful.spans),
+    }
+    return connection.execute(statements.read(f"fill/{name}"), parameters).rowcount
 
 
 def check_staged(connection: Connection, sent: dict[str, int]) -> None:
@@ -195,29 +202,35 @@ def check_dependents(connection: Connection, star: str) -> None:
         )
 
 
-def switch(connection: Connection, star: str, build: str) -> None:
-    """Put the new star in the old one's place, in the transaction that is open.
+def switch(connection: Connection, old: str, new: str, tables: Sequence[str] = NAMES) -> None:
+    """Put new tables in the place of old ones, in the transaction that is open.
 
     Rights, owner and comments of the old tables pass to the new ones.
+
+    Args:
+        connection: in the transaction.
+        old: schema of the old tables, where any are, and of the new ones then.
+        new: schema of the new tables.
+        tables: their names; what refers to others comes after them.
     """
-    _lock_star(connection, star)
-    parameters = {"star": star, "tables": list(NAMES)}
+    _lock_tables(connection, old, tables)
+    parameters = {"star": old, "tables": list(tables)}
     carried = connection.execute(statements.read("switch/grants"), parameters).fetchall()
-    for name in reversed(NAMES):
-        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(star, name)))
-    for name in NAMES:
+    for name in reversed(tables):
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(old, name)))
+    for name in tables:
         connection.execute(
             sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(
-                sql.Identifier(build, name), sql.Identifier(star)
+                sql.Identifier(new, name), sql.Identifier(old)
             )
         )
-    use_schemas(connection, star)
+    use_schemas(connection, old)
     for (statement,) in carried:
         # Made by the server from its own catalogue, every name in it quoted there.
         connection.execute(sql.SQL(statement))
 
 
-def _lock_star(connection: Connection, star: str) -> None:
+def _lock_tables(connection: Connection, schema: str, names: Sequence[str]) -> None:
     """Lock the old tables all at once or not at all.
 
     Waiting for one of them while holding another could deadlock with a reader, and would hold up
@@ -228,12 +241,12 @@ def _lock_star(connection: Connection, star: str) -> None:
     """
     tables = connection.execute(
         "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = ANY (%s)",
-        (star, list(NAMES)),
+        (schema, list(names)),
     ).fetchall()
     if not tables:
         return
-    names = sql.SQL(", ").join(sql.Identifier(star, table) for (table,) in tables)
-    lock = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE NOWAIT").format(names)
+    locked = sql.SQL(", ").join(sql.Identifier(schema, table) for (table,) in tables)
+    lock = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE NOWAIT").format(locked)
     deadline = time.monotonic() + _SWITCH_PATIENCE_SECONDS
     while True:
         try:
@@ -242,7 +255,7 @@ def _lock_star(connection: Connection, star: str) -> None:
         except psycopg.errors.LockNotAvailable:
             if time.monotonic() > deadline:
                 raise SparkifyBulkError(
-                    f"the tables in {star} stayed in use for {_SWITCH_PATIENCE_SECONDS:.0f} s",
+                    f"the tables in {schema} stayed in use for {_SWITCH_PATIENCE_SECONDS:.0f} s",
                     hint="end the long query or transaction that reads them, and run again",
                 ) from None
             time.sleep(_SWITCH_PAUSE_SECONDS)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 
-from sparkify_bulk import ledger, merge, statements
+from sparkify_bulk import ledger, merge
 from sparkify_bulk.build import build_star
 from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.connection import Connection
@@ -27,7 +27,7 @@ from sparkify_bulk.run import (
     phase,
     stop_watch,
 )
-from sparkify_bulk.settings import Schemas, Settings, schemas
+from sparkify_bulk.settings import Settings, schemas
 from sparkify_bulk.stage import (
     Target,
     see_staging,
@@ -41,7 +41,6 @@ logger = logging.getLogger("sparkify_bulk")
 
 # How many rejects are read again at a time.
 _REPLAY_ROWS = 5000
-_KEYED_FIRST = ("artists", "songs", "users")
 
 
 def reload(settings: Settings, watch: Watch | None = None) -> Report:
@@ -52,9 +51,7 @@ def reload(settings: Settings, watch: Watch | None = None) -> Report:
     """
     with open_run("reload", settings, watch or Unwatched()) as run:
         merge.check_dependents(run.control, run.schemas.star)
-        build_star(run, _list_files(run), partial(_keep_aside, run))
-        with phase(run, "switch"):
-            _publish(run)
+        _rebuild(run, _list_files(run))
     return run.report
 
 
@@ -151,18 +148,31 @@ def load(settings: Settings, watch: Watch | None = None) -> Report:
     with open_run("load", settings, watch or Unwatched()) as run:
         run.grows = merge.star_exists(run.control, run.schemas.star)
         manifests = _list_files(run)
+        if not run.grows:
+            _rebuild(run, manifests)
+            return run.report
         target = run.target = prepare_staging(run, manifests)
         with run_lanes(run, target) as lanes:
             for kind in KINDS:
-                stage_kind(run, lanes, manifests.get(kind), target)
+                for _ in stage_kind(run, lanes, manifests.get(kind), target):
+                    pass
         _merge_live(run, target)
         with phase(run, "commit"):
-            _keep_on_record(run)
+            use_schemas(run.publisher, run.schemas.ledger)
+            ledger.keep_files(run.publisher)
+            _keep_rejects(run)
             _publish(run)
     return run.report
 
 
 # --- steps --------------------------------------------------------------------------------------
+
+
+def _rebuild(run: Run, manifests: dict[Kind, Manifest]) -> None:
+    """Build a star of these files alone, and put it in the place of the one that may be there."""
+    build_star(run, manifests, partial(_keep_aside, run))
+    with phase(run, "switch"):
+        _publish(run, last=partial(_switch, run))
 
 
 def _list_files(run: Run) -> dict[Kind, Manifest]:
@@ -222,16 +232,11 @@ def _merge_live(run: Run, target: Target) -> None:
     """Merge everything staged into the live star, in the publisher's transaction."""
     star, connection = run.schemas.star, run.publisher
     with phase(run, "merge"):
-        merge.make_schema(run.control, star)
-        _enter_star(connection, star, run.schemas, target)
-        if not run.grows:
-            merge.make_tables(connection)
-            for group in statements.CONSTRAINTS:
-                merge.constrain(connection, group, *NAMES)
+        use_schemas(connection, star, run.schemas.ledger)
+        merge.prepare(connection)
+        see_staging(connection, target)
         merge.check_staged(connection, dict(run.sent))
-        before = (ledger.last_rows(connection) if run.grows else None) or merge.count_rows(
-            connection
-        )
+        before = ledger.last_rows(connection) or merge.count_rows(connection)
         tables = run.report.tables
         tables["artists"] = merge.run_merge(connection, "artists")
         merge.note_credits(connection)
@@ -241,19 +246,6 @@ def _merge_live(run: Run, target: Target) -> None:
             tables[name] = merge.run_merge(connection, name)
         tables["songplays"].updated += merge.run_merge(connection, "claims").updated
         _enter_rows(run, {name: before[name] + tables[name].inserted for name in NAMES})
-
-
-def _enter_star(
-    connection: Connection,
-    star: str,
-    names: Schemas,
-    target: Target,
-    lanes: range | None = None,
-) -> None:
-    """Set a transaction up for merge statements: what they see, and how they run."""
-    use_schemas(connection, star, names.ledger)
-    merge.prepare(connection)
-    see_staging(connection, target, lanes)
 
 
 def _enter_rows(run: Run, rows: dict[str, int]) -> None:
@@ -302,18 +294,17 @@ def _stage_kind_again(
 
 
 def _keep_aside(run: Run, target: Target) -> None:
-    """Move files and rejects to the ledger in a transaction that hasn't seen staging yet."""
+    """Move rejects to the ledger in a transaction that hasn't seen staging yet."""
     use_schemas(run.publisher, run.schemas.ledger)
     see_staging(run.publisher, target)
-    sent = {name: run.sent[name] for name in ("staged_files", "staged_rejects")}
+    sent = {"staged_rejects": run.sent["staged_rejects"]}
     merge.check_staged(run.publisher, sent)
-    _keep_on_record(run)
+    _keep_rejects(run)
 
 
-def _keep_on_record(run: Run) -> None:
-    """Move files and rejects to the ledger, and compare the rejects kept with those counted."""
+def _keep_rejects(run: Run) -> None:
+    """Move rejects to the ledger, and compare those kept with those counted."""
     use_schemas(run.publisher, run.schemas.ledger)
-    ledger.keep_files(run.publisher, run.run_id, alone=not run.grows)
     kept = ledger.keep_rejects(run.publisher, run.run_id)
     unsee_staging(run.publisher)
     rejected = run.report.input.songs.rejected + run.report.input.events.rejected
@@ -321,20 +312,22 @@ def _keep_on_record(run: Run) -> None:
         raise BooksError(f"{rejected} records were rejected, {kept} are on record")
 
 
-def _publish(run: Run) -> None:
+def _publish(run: Run, last: Callable[[], None] | None = None) -> None:
     """Commit at once: the ledger's rows, and the new star or the merged rows."""
     report = run.report
     for books, table in ((report.input.songs, "songs"), (report.input.events, "songplays")):
         books.inserted = report.tables[table].inserted
         books.duplicates = books.accepted - books.inserted
     report.status = "succeeded_with_rejects" if report.rejects.count else "succeeded"
-    _complete(run, last=partial(_switch, run) if report.command == "reload" else None)
+    _complete(run, last)
     if report.rejects.count:
         reasons = ", ".join(f"{n} {reason}" for reason, n in report.rejects.by_reason.items())
         logger.warning("%d records were rejected: %s", report.rejects.count, reasons)
 
 
 def _switch(run: Run) -> None:
+    """Put the new star, and the table of its files, in the old ones' place."""
+    merge.switch(run.publisher, run.schemas.ledger, run.schemas.build, ("files",))
     merge.switch(run.publisher, run.schemas.star, run.schemas.build)
 
 

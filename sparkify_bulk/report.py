@@ -54,6 +54,7 @@ class Phase:
             elsewhere.
         records: how many it read.
         bytes: and from how many bytes.
+        steps: what was done in it side by side, each by one worker.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Phase:
     server_cpu_seconds: float | None = None
     records: int = 0
     bytes: int = 0
+    steps: tuple["Phase", ...] = ()
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from sparkify_bulk.connection import (
     parse_conninfo,
 )
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError, StarBusyError
+from sparkify_bulk.lanes import Step
 from sparkify_bulk.manifest import Kind
 from sparkify_bulk.report import InputReport, Phase, Report
 from sparkify_bulk.settings import Schemas, Settings, schemas
@@ -294,7 +295,7 @@ def stop_watch(report: Report, begun: float) -> None:
 @contextlib.contextmanager
 def phase(
     run: Run, name: str, files: int = 0, bytes_: int = 0, books: InputReport | None = None
-) -> Iterator[None]:
+) -> Iterator[list[Phase]]:
     """Time one step of a run, and tell who watches.
 
     Args:
@@ -303,21 +304,41 @@ def phase(
         files: how many files lie before it, where that is known.
         bytes_: and how many bytes.
         books: of what it reads.
+
+    Yields:
+        A list to fill with the steps that it consists of.
     """
     run.watch.begin(name, files=files, bytes_=bytes_)
     begun, client, server = time.monotonic(), time.process_time(), backend_seconds(run.backends)
-    yield
+    steps: list[Phase] = []
+    yield steps
     ended, spent = time.monotonic(), backend_seconds(run.backends)
     phase = Phase(
         name,
         seconds=round(ended - begun, 3),
         began=round(begun - run.begun, 3),
         client_cpu_seconds=round(time.process_time() - client, 3),
-        server_cpu_seconds=None if server is None or spent is None else round(spent - server, 3),
+        server_cpu_seconds=_rounded_difference(server, spent),
         records=books.records if books else 0,
         bytes=books.bytes if books else 0,
+        steps=tuple(steps),
     )
     _end_phase(run, phase)
+
+
+def step_phase(run: Run, step: Step) -> Phase:
+    """Return what a step of a lane took, as the report has it."""
+    return Phase(
+        step.name,
+        seconds=round(step.seconds, 3),
+        began=round(step.began - run.begun, 3),
+        client_cpu_seconds=round(step.client_cpu_seconds, 3),
+        server_cpu_seconds=_rounded_difference(0.0, step.server_cpu_seconds),
+    )
+
+
+def _rounded_difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else round(after - before, 3)
 
 
 def _end_phase(run: Run, phase: Phase) -> None:

@@ -1,39 +1,42 @@
 """Typed frames to unlogged staging tables, by COPY BINARY; and the batch that stages itself."""
 
 import logging
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import polars as pl
 from arro3.core import DataType, Table
 from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 
-from sparkify_bulk import statements
+from sparkify_bulk import gather, statements
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.extract import FileCounts, extract
+from sparkify_bulk.extract import FileCounts, extract, join_digests
+from sparkify_bulk.gather import Credits, best_credits
 from sparkify_bulk.lanes import Lane
 from sparkify_bulk.manifest import Batch, Kind, ledger_names
 from sparkify_bulk.records import Reject
-from sparkify_bulk.transform import repeated_moments, stage_events, stage_songs
+from sparkify_bulk.transform import (
+    credits_of,
+    latest_of_each_user,
+    moments_frame,
+    name_songs,
+    play_keys,
+    songplays_frame,
+    stage_events,
+    stage_songs,
+)
 
 logger = logging.getLogger("sparkify_bulk")
-
-# What plays may name: `song_id` and `artist_id` by `title`, `artist_name` and `duration`.
-Credits = pl.DataFrame
 
 # Staging tables that hold data; each lane of a run has one of each.
 DATA_TABLES = ("staged_songs", "staged_songplays", "staged_users", "staged_time")
 TABLES = (*DATA_TABLES, "staged_rejects", "staged_files", "staged_credits")
-
-# More songs than this aren't held in memory (about 150 bytes each): SQL matches the plays then.
-CREDITS_KEPT = 2_000_000
-_MOMENTS_KEPT = 8_000_000
-_DOUBTFUL_MOMENTS = 100_000
 
 # What one call of Copy.write takes: libpq buffers it whole, so large blocks only cost memory.
 _BLOCK_BYTES = 2**20
@@ -71,9 +74,20 @@ class Target:
         return f"{name}_{self.run_id}_{lane}"
 
 
+class Part(NamedTuple):
+    """The account of a part of a big file, and the byte at which it begins."""
+
+    start: int
+    counts: FileCounts
+
+
 @dataclass(slots=True)
 class Staged:
-    """What became of a batch: all that comes back from a worker."""
+    """What became of a batch: all that comes back from a worker.
+
+    `part` is what was read, if that was a part of a big file; whole files are on record already.
+    `songs`, `users` and `keys` are what a new star's batches are reduced to, for `gather`.
+    """
 
     kind: Kind
     files: int = 0
@@ -84,44 +98,36 @@ class Staged:
     rejected: int = 0
     rows: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    moments: list[pl.Series] = field(default_factory=list)
-    repeated: list[pl.Series] = field(default_factory=list)
+    part: Part | None = None
+    songs: list[pl.DataFrame] = field(default_factory=list)
+    users: list[pl.DataFrame] = field(default_factory=list)
+    keys: list[pl.Series] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Moments:
-    """The moments of a new star's songplays, to tell which of them were sent more than once.
+class Numbers:
+    """Surrogate keys, from 1: workers take as many as they have rows.
 
-    Rows of equal key have equal moments; where there are few of those, looking at them alone is a
-    tenth of the work of looking at all rows. 8 bytes a moment: beyond `_MOMENTS_KEPT` nothing is
-    kept, and all rows are looked at.
+    Asking the table's own sequence row by row would cost a fifth of the COPY.
     """
 
-    _series: list[pl.Series] = field(default_factory=list)
-    _repeated: list[pl.Series] = field(default_factory=list)
-    _kept: int = 0
+    def __init__(self) -> None:
+        """Begin at 1."""
+        self._lock = threading.Lock()
+        self.last = 0
 
-    def add(self, staged: Staged) -> None:
-        """Take note of a batch's moments."""
-        self._kept += sum(map(len, staged.moments))
-        if self._kept > _MOMENTS_KEPT:
-            self._series.clear()
-            self._repeated.clear()
-        else:
-            self._series += staged.moments
-            self._repeated += staged.repeated
+    def take(self, number: int) -> pl.Series:
+        """Return the next ones."""
+        with self._lock:
+            first = self.last + 1
+            self.last += number
+        return pl.int_range(first, first + number, eager=True).alias("songplay_id")
 
-    def doubtful(self) -> list[datetime] | None:
-        """Return the moments at which a row may stand twice; None if all may."""
-        if self._kept > _MOMENTS_KEPT:
-            return None
-        if not self._series:
-            return []
-        # Sorted, not hashed: a hash table of them would take fifty bytes a moment.
-        moments = pl.concat(self._series).sort()
-        shared = moments.filter(moments == moments.shift(1))
-        found = pl.concat([shared, *self._repeated]).unique()
-        return None if len(found) > _DOUBTFUL_MOMENTS else found.to_list()
+
+class Naming(NamedTuple):
+    """What a new star's plays are given before they go straight into it: songs, and numbers."""
+
+    credits: Credits
+    numbers: Numbers
 
 
 def make_staging(connection: Connection, target: Target) -> None:
@@ -168,7 +174,10 @@ def use_schemas(connection: Connection, *names: str) -> None:
 
 
 def stage_batch(
-    lane: Lane, batch: Batch, target: Target, credits_: Credits | None = None
+    lane: Lane,
+    batch: Batch,
+    target: Target,
+    naming: Naming | None = None,
 ) -> Staged:
     """Extract, transform and stage one batch in one transaction: all of it, or nothing.
 
@@ -176,7 +185,7 @@ def stage_batch(
         lane: where to.
         batch: what to read.
         target: the run's tables.
-        credits_: the songs that plays may name, from `read_credits`; None to leave that to SQL.
+        naming: what plays name; None to leave that to SQL.
 
     Raises:
         BooksError: the records of a file, or the rows of a COPY, don't add up.
@@ -190,21 +199,62 @@ def stage_batch(
         # Nothing staged outlives a crash anyway, and the commit that publishes is synchronous.
         lane.connection.execute("SET LOCAL synchronous_commit = off")
         for part in extract(batch, counts, slowly=target.slowly):
-            frames = _frames(batch.kind, part.frame, names, credits_)
+            frames = (
+                _new_star_frames(part.frame, names, staged, naming)
+                if target.build
+                else _frames(batch.kind, part.frame, names)
+            )
             if part.rejects:
                 frames["staged_rejects"] = _reject_frame(batch.kind, part.rejects, names)
                 staged.reasons.update(reject.reason for reject in part.rejects)
                 _log_rejects(part.rejects, names)
             staged.rows.update(_send(lane, target, frames))
-            if "staged_time" in target.straight and batch.kind == "events":
-                staged.moments.append(frames["staged_time"]["start_time"])
-                staged.repeated.append(repeated_moments(frames["staged_songplays"]))
         _balance(counts)
-        staged.rows.update(_send(lane, target, {"staged_files": _file_frame(batch, counts, names)}))
+        if batch.is_part:
+            staged.part = Part(batch.start, counts[0])
+        else:
+            frame = _file_frame(batch.kind, counts, names, target.run_id)
+            staged.rows.update(_send(lane, target, {"staged_files": frame}))
     staged.files = len(files) if batch.start == 0 else 0
     for what in ("bytes", "records", "accepted", "filtered", "rejected"):
         setattr(staged, what, sum(getattr(count, what) for count in counts))
     return staged
+
+
+def stage_parts(
+    lane: Lane, target: Target, kind: Kind, root: str, parts: Iterable[Part]
+) -> Counter[str]:
+    """Stage the accounts of big files, each read in parts; return the rows sent.
+
+    Args:
+        lane: where to.
+        target: the run's tables.
+        kind: what the files hold.
+        root: the folder that they are below.
+        parts: in any order.
+    """
+    files: dict[str, FileCounts] = {}
+    digests: dict[str, list[bytes]] = {}
+    for _, part in sorted(parts, key=attrgetter("start")):
+        whole = files.setdefault(part.file, FileCounts(part.file))
+        for what in ("bytes", "records", "accepted", "filtered", "rejected"):
+            setattr(whole, what, getattr(whole, what) + getattr(part, what))
+        whole.modified_ns = max(whole.modified_ns, part.modified_ns)
+        digests.setdefault(part.file, []).append(part.digest)
+    for name, whole in files.items():
+        whole.digest = join_digests(digests[name])
+    frame = _file_frame(kind, list(files.values()), ledger_names(root, files), target.run_id)
+    return _send(lane, target, {"staged_files": frame})
+
+
+def send_users(lane: Lane, target: Target, users: pl.DataFrame) -> Counter[str]:
+    """Stage users that `gather` has reduced; return the rows sent."""
+    return _send(lane, target, {"staged_users": users})
+
+
+def send_moments(lane: Lane, target: Target, moments: pl.Series) -> Counter[str]:
+    """Send moments that `gather` has reduced to the new star; return the rows sent."""
+    return _send(lane, target, {"staged_time": moments_frame(moments)})
 
 
 def _log_rejects(rejects: list[Reject], names: list[str]) -> None:
@@ -224,13 +274,13 @@ def read_credits(connection: Connection) -> Credits | None:
     }  # fmt: skip
     with connection.cursor() as cursor:
         (number,) = cursor.execute(statements.read("fill/credits_number")).fetchone() or (0,)
-        if number > CREDITS_KEPT:
+        if number > gather.CREDITS_KEPT:
             return None
         with cursor.copy(statements.read("fill/credits")) as stream:
             text = b"".join(stream)
-    read = pl.read_csv(text, has_header=False, schema=columns, empty_string_is_null=False)
-    # PostgreSQL holds -0.0 equal to 0.0; so does a join of floats.
-    return read.sort("song_id").unique(["title", "artist_name", "duration"], keep="first")
+    return best_credits(
+        pl.read_csv(text, has_header=False, schema=columns, empty_string_is_null=False)
+    )
 
 
 def stage_again(
@@ -255,10 +305,24 @@ def _send(lane: Lane, target: Target, frames: dict[str, pl.DataFrame]) -> Counte
     return Counter({name: frame.height for name, frame in frames.items()})
 
 
-def _frames(
-    kind: Kind, rows: pl.DataFrame, names: list[str], credits_: pl.DataFrame | None = None
+def _frames(kind: Kind, rows: pl.DataFrame, names: list[str]) -> dict[str, pl.DataFrame]:
+    return {"staged_songs": stage_songs(rows, names)} if kind == "songs" else stage_events(rows)
+
+
+def _new_star_frames(
+    rows: pl.DataFrame, names: list[str], staged: Staged, naming: Naming | None
 ) -> dict[str, pl.DataFrame]:
-    return stage_songs(rows, names) if kind == "songs" else stage_events(rows, credits_)
+    """Return what a new star is sent of a batch; what it is reduced to goes back with `staged`."""
+    if staged.kind == "songs":
+        songs = stage_songs(rows, names)
+        staged.songs.append(credits_of(songs))
+        return {"staged_songs": songs}
+    staged.users.append(latest_of_each_user(rows))
+    staged.keys.append(play_keys(rows))
+    plays = songplays_frame(rows)
+    if naming:
+        plays = name_songs(plays, naming.credits).with_columns(naming.numbers.take(plays.height))
+    return {"staged_songplays": plays}
 
 
 def copy(connection: Connection, table: sql.Identifier, frame: pl.DataFrame) -> None:
@@ -334,11 +398,12 @@ def _reject_frame(kind: Kind, rejects: list[Reject], names: list[str]) -> pl.Dat
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _file_frame(batch: Batch, counts: list[FileCounts], names: list[str]) -> pl.DataFrame:
+def _file_frame(
+    kind: Kind, counts: list[FileCounts], names: list[str], run_id: int
+) -> pl.DataFrame:
     integers = ("bytes", "modified_ns", "records", "accepted", "filtered", "rejected")
-    columns: dict[str, list[Any]] = {"kind": [batch.kind] * len(counts), "file": names}
-    columns["start"] = [batch.start] * len(counts)
-    columns |= {name: [getattr(count, name) for count in counts] for name in integers}
-    columns["digest"] = [count.digest for count in counts]
-    schema = {"kind": pl.String, "file": pl.String, "digest": pl.Binary}
-    return pl.DataFrame(columns, schema_overrides=schema)
+    columns: dict[str, Any] = {name: [getattr(c, name) for c in counts] for name in integers}
+    return pl.DataFrame(
+        {"file": names, **columns, "digest": [count.digest for count in counts]},
+        schema_overrides={"file": pl.String, "digest": pl.Binary},
+    ).with_columns(pl.lit(kind).alias("kind"), pl.lit(run_id, pl.Int64).alias("run_id"))

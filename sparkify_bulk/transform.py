@@ -15,7 +15,6 @@ from typing import Any
 import polars as pl
 
 from sparkify_bulk.records import Rejection
-from sparkify_bulk.tables import SONGPLAYS
 
 # Plays before 1970 or after 2100 are absurd; far beyond, arithmetic on them wraps without a word.
 EARLIEST_MS = 0
@@ -23,6 +22,8 @@ LATEST_MS = 4_102_444_800_000
 # An index entry holds about 2,700 bytes; real identifiers have 18.
 MAX_KEY_BYTES = 256
 MAX_YEAR = 9999
+# The lower part of a play's key: with a moment up to LATEST_MS above, 64 bits are full.
+KEY_BITS = 22
 _INT64 = 2**63
 
 Record = Mapping[str, Any]
@@ -357,7 +358,7 @@ RULES = {
 # --- typed frames to staging frames ---------------------------------------------------------------
 
 
-def stage_songs(songs: pl.DataFrame, files: list[str]) -> dict[str, pl.DataFrame]:
+def stage_songs(songs: pl.DataFrame, files: list[str]) -> pl.DataFrame:
     """Return the frame of `staged_songs`, each row with the file that described it.
 
     Args:
@@ -365,7 +366,7 @@ def stage_songs(songs: pl.DataFrame, files: list[str]) -> dict[str, pl.DataFrame
         files: the names that the column `file` points to, relative to the song folder.
     """
     sources = pl.Series(files, dtype=pl.String)
-    rows = songs.select(
+    return songs.select(
         "song_id",
         "title",
         "artist_id",
@@ -378,12 +379,9 @@ def stage_songs(songs: pl.DataFrame, files: list[str]) -> dict[str, pl.DataFrame
         pl.lit(sources).gather(pl.col("file")).alias("source_file"),
         "source_offset",
     )
-    return {"staged_songs": rows}
 
 
-def stage_events(
-    plays: pl.DataFrame, credits_: pl.DataFrame | None = None
-) -> dict[str, pl.DataFrame]:
+def stage_events(plays: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Return the frames of `staged_songplays`, `staged_users` and `staged_time`.
 
     Users are reduced to their latest play here and moments to one row each: most of the merge's
@@ -392,56 +390,103 @@ def stage_events(
 
     Args:
         plays: typed frame of plays.
-        credits_: `song_id` and `artist_id` by `title`, `artist_name` and `duration`, each once; the
-            rows of `staged_songplays` name the song then.
     """
-    plays = plays.with_columns(
-        (pl.col("ts") * 1000)
-        .cast(pl.Datetime("us"))
-        .dt.replace_time_zone("UTC")
-        .alias("start_time")
-    )
-    songplays = plays.select(
-        "start_time", "user_id", "level", "session_id", "location", "user_agent",
-        "item_in_session", "song_title", "artist_name", "duration",
-    )  # fmt: skip
-    if credits_ is not None:
-        songplays = songplays.join(
-            credits_,
-            how="left",
-            left_on=["duration", "song_title", "artist_name"],
-            right_on=["duration", "title", "artist_name"],
-            maintain_order="left",
-        )
     return {
-        "staged_songplays": songplays,
-        "staged_users": _latest_of_each_user(plays),
-        "staged_time": _moments(plays),
+        "staged_songplays": songplays_frame(plays),
+        "staged_users": users_frame(latest_of_each_user(plays)),
+        "staged_time": moments_frame(plays["ts"].unique().sort()),
     }
 
 
-def repeated_moments(songplays: pl.DataFrame) -> pl.Series:
-    """Return the moments of the rows of `staged_songplays` whose natural key stands twice."""
-    shared = songplays.filter(pl.col("start_time").is_duplicated())
-    return shared.filter(pl.struct(SONGPLAYS.natural_key).is_duplicated())["start_time"].unique()
+def songplays_frame(plays: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame of `staged_songplays`.
 
-
-def _latest_of_each_user(plays: pl.DataFrame) -> pl.DataFrame:
-    latest = plays.select(
-        "user_id", "first_name", "last_name", "gender", "level",
-        "start_time", "session_id", "item_in_session",
+    Args:
+        plays: typed frame of plays.
+    """
+    return plays.select(
+        _timestamp("ts").alias("start_time"), "user_id", "level", "session_id", "location",
+        "user_agent", "item_in_session", "song_title", "artist_name", "duration",
     )  # fmt: skip
-    for part in ("start_time", "session_id", "item_in_session"):
+
+
+def name_songs(songplays: pl.DataFrame, credits_: pl.DataFrame) -> pl.DataFrame:
+    """Add the `song_id` and `artist_id` that plays name.
+
+    Args:
+        songplays: frame of `staged_songplays`.
+        credits_: `song_id` and `artist_id` by `title`, `artist_name` and `duration`, each once.
+    """
+    return songplays.join(
+        credits_,
+        how="left",
+        left_on=["duration", "song_title", "artist_name"],
+        right_on=["duration", "title", "artist_name"],
+        maintain_order="left",
+    )
+
+
+def credits_of(songs: pl.DataFrame) -> pl.DataFrame:
+    """Return what plays must equal to name the songs of a frame.
+
+    Args:
+        songs: frame of `staged_songs`.
+    """
+    return songs.select("title", "artist_name", "duration", "song_id", "artist_id")
+
+
+def play_keys(plays: pl.DataFrame) -> pl.Series:
+    """Return a number for each play, its moment above `KEY_BITS` bits of hash.
+
+    Plays of equal natural keys have equal numbers.
+
+    Args:
+        plays: typed frame of plays.
+    """
+    parts = (
+        pl.col("user_id").hash(0),
+        pl.col("session_id").hash(1),
+        pl.col("item_in_session").hash(2),
+    )
+    rest = (parts[0] ^ parts[1] ^ parts[2]) % 2**KEY_BITS
+    return plays.select(pl.col("ts").cast(pl.UInt64) * 2**KEY_BITS + rest).to_series()
+
+
+def latest_of_each_user(plays: pl.DataFrame) -> pl.DataFrame:
+    """Keep what the latest play of each user says of the user; all, where several are the latest.
+
+    Args:
+        plays: typed frame of plays, or what this returned of some.
+    """
+    order = ("ts", "session_id", "item_in_session")
+    latest = plays.select("user_id", "first_name", "last_name", "gender", "level", *order)
+    for part in order:
         latest = latest.filter(pl.col(part) == pl.col(part).max().over("user_id"))
     return latest.unique()
 
 
-def _moments(plays: pl.DataFrame) -> pl.DataFrame:
+def users_frame(latest: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame of `staged_users`.
+
+    Args:
+        latest: from `latest_of_each_user`.
+    """
+    return latest.select(
+        "user_id", "first_name", "last_name", "gender", "level",
+        _timestamp("ts").alias("start_time"), "session_id", "item_in_session",
+    )  # fmt: skip
+
+
+def moments_frame(moments: pl.Series) -> pl.DataFrame:
+    """Return the frame of `staged_time`: the parts of moments in UTC.
+
+    Args:
+        moments: milliseconds since 1970.
+    """
     moment = pl.col("start_time").dt
     return (
-        plays.select("start_time")
-        .unique()
-        .sort("start_time")
+        moments.to_frame("ts")
+        .select(_timestamp("ts").alias("start_time"))
         .select(
             "start_time",
             moment.hour().cast(pl.Int16).alias("hour"),
@@ -452,3 +497,8 @@ def _moments(plays: pl.DataFrame) -> pl.DataFrame:
             (moment.weekday() - 1).cast(pl.Int16).alias("weekday"),
         )
     )
+
+
+def _timestamp(name: str) -> pl.Expr:
+    milliseconds = pl.col(name).cast(pl.Int64)
+    return (milliseconds * 1000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

@@ -13,13 +13,13 @@ if not PACKAGE.is_dir():
     PACKAGE = statements.folder().parent
 MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py")}
 STEPS = {
-    "connection", "manifest", "records", "extract", "transform", "stage", "merge", "ledger",
-    "report", "lanes",
+    "connection", "manifest", "records", "extract", "transform", "gather", "stage", "merge",
+    "ledger", "report", "lanes",
 }  # fmt: skip
 GROUND = {"tables", "statements", "settings", "errors", "measure"}
 STORY = {"run", "collect", "build", "pipeline", "bench"}
 KNOW_PSYCOPG = {"connection", "lanes", "stage", "merge", "ledger"} | STORY
-KNOW_POLARS = {"extract", "transform", "stage"}
+KNOW_POLARS = {"extract", "transform", "gather", "stage"}
 
 
 def imports(module: str) -> set[str]:

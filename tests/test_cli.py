@@ -170,7 +170,7 @@ def test_signals_end_a_run_cleanly(
         )
         assert process.stderr is not None
         for line in process.stderr:
-            if "INFO check references" in line:
+            if "INFO complete star" in line:
                 process.send_signal(sent)
                 break
         process.communicate()

@@ -1,6 +1,7 @@
 """Staged rows are merged by their keys, whatever comes first."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,8 +9,11 @@ import pytest
 from sparkify_bulk import merge, statements
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import BooksError
+from sparkify_bulk.gather import Doubtful
 from sparkify_bulk.stage import TABLES, use_schemas
 from sparkify_bulk.tables import NAMES
+
+SECOND = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -109,14 +113,19 @@ def test_a_play_recorded_twice_has_the_smaller_words(star: Connection) -> None:
         assert star.execute("SELECT level, location FROM songplays").fetchall() == [first]
 
 
-def test_filled_duplicates_are_removed_as_the_merge_would(star: Connection) -> None:
+@pytest.mark.parametrize("where", [Doubtful([SECOND], []), Doubtful([], [(SECOND, SECOND)])])
+def test_filled_duplicates_are_removed_as_the_merge_would(
+    star: Connection, where: Doubtful
+) -> None:
     """A star filled without keys keeps the same one of two records that a merge keeps."""
     star.execute("ALTER TABLE songplays DROP CONSTRAINT songplays_natural_key")
     for level, location in (("paid", "A"), ("free", None), ("free", "X"), ("free", "X")):
         stage_play(star, level, location)()
     assert merge.fill(star, "songplays") == 4
-    assert merge.remove_repeated(star, "duplicates", []) == 0
-    assert merge.remove_repeated(star, "duplicates", None) == 3
+    earlier, later = SECOND - timedelta(microseconds=1), SECOND + timedelta(microseconds=1)
+    for nowhere in (Doubtful([], []), Doubtful([later], [(earlier, earlier)])):
+        assert merge.remove_repeated(star, "duplicates", nowhere) == 0
+    assert merge.remove_repeated(star, "duplicates", where) == 3
     assert star.execute("SELECT level, location FROM songplays").fetchall() == [("free", "X")]
 
 

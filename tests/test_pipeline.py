@@ -12,7 +12,7 @@ from servers import LOCKED_ROLE, Server
 from trees import Tree, event, query, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk import merge, pipeline, stage
+from sparkify_bulk import gather, merge, pipeline, stage
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import (
     BooksError,
@@ -239,7 +239,7 @@ def test_as_many_rejects_as_allowed_do_no_harm(star: str, tree: Tree, command: s
     ("command", "name"),
     [
         *(("load", name) for name in stage.DATA_TABLES),
-        *(("reload", name) for name in ("staged_songs", "staged_users", "staged_files")),
+        *(("reload", name) for name in ("staged_songs", "staged_users")),
     ],
 )
 def test_staging_that_was_emptied_is_noticed(
@@ -289,6 +289,17 @@ def test_a_new_star_that_lost_rows_is_not_published(
     assert read_star(star, surrogate=True) == before
 
 
+def test_a_new_star_whose_files_are_not_on_record_is_not_published(
+    star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that vanish from the new ledger table fail the run: a load would read them again."""
+    before = read_star(star, surrogate=True)
+    monkeypatch.setattr("sparkify_bulk.ledger.count_files", lambda _: 1)
+    with pytest.raises(BooksError, match="2 files were put on record, 1 are there"):
+        sparkify_bulk.reload(tree.root, dsn=star)
+    assert read_star(star, surrogate=True) == before
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_worker_that_fails_fails_the_run(
     star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, command: str
@@ -297,10 +308,10 @@ def test_a_worker_that_fails_fails_the_run(
     tree.logs("b.json", event(8))
     before = read_star(star, surrogate=True)
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(stage, "stage_events", fail)
+    monkeypatch.setattr(stage, "extract", fail)
     with pytest.raises(ZeroDivisionError):
         run(command, tree.root, dsn=star)
     assert read_star(star, surrogate=True) == before
@@ -497,14 +508,15 @@ def test_the_target_shows_no_password(server: Server, database: str, tree: Tree)
     )
 
 
-@pytest.mark.parametrize("limit", ["CREDITS_KEPT", "_MOMENTS_KEPT"])
+@pytest.mark.parametrize("limit", ["CREDITS_KEPT", "KEYS_KEPT", "USERS_KEPT"])
 def test_what_does_not_fit_in_memory_is_left_to_sql(
     database: str, committed: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    """With more songs, or moments, than are held in memory, a reload ends in the same star."""
+    """With more songs, plays or users than are held in memory, a reload ends in the same star."""
     first = sparkify_bulk.reload(committed, dsn=database)
     before = read_star(database)
-    monkeypatch.setattr(stage, limit, 0)
+    monkeypatch.setattr("sparkify_bulk.manifest.BATCH_FILES", 1)
+    monkeypatch.setattr(gather, limit, 0)
     report = sparkify_bulk.reload(committed, dsn=database)
     assert read_star(database) == before
     assert report.tables == first.tables

@@ -16,7 +16,7 @@ from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import BooksError
 from sparkify_bulk.lanes import Lane
 from sparkify_bulk.manifest import Batch, make_manifest
-from sparkify_bulk.stage import Moments, Staged, Target, make_staging, stage_batch
+from sparkify_bulk.stage import Staged, Target, make_staging, stage_batch
 
 
 @pytest.fixture
@@ -126,24 +126,3 @@ def test_staging_is_unlogged(target: Target, connection: Connection) -> None:
     ).fetchall()
     assert kinds == [("u",)]
     assert len(statements.names("staging")) == len(stage.TABLES)
-
-
-def moments_of(*batches: list[int]) -> Moments:
-    """Take note of the moments of some batches."""
-    moments = Moments()
-    for batch in batches:
-        times = pl.Series(batch, dtype=pl.Datetime("us", "UTC"))
-        moments.add(Staged("events", moments=[times], repeated=[times.head(0)]))
-    return moments
-
-
-def test_only_moments_that_batches_share_are_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where two batches have plays of one moment, one may be the other; too many mean all may."""
-    shared = moments_of([1, 2, 3], [4, 5], [3, 6]).doubtful()
-    assert shared == [datetime(1970, 1, 1, microsecond=3, tzinfo=UTC)]
-    assert moments_of([1, 2], [3]).doubtful() == []
-    assert moments_of().doubtful() == []
-    monkeypatch.setattr(stage, "_DOUBTFUL_MOMENTS", 1)
-    assert moments_of([1, 2], [1, 2]).doubtful() is None
-    monkeypatch.setattr(stage, "_MOMENTS_KEPT", 3)
-    assert moments_of([1, 2], [3, 4]).doubtful() is None

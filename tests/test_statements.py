@@ -39,6 +39,7 @@ PARAMETERS: dict[str, Any] = {
     "rejects": [1],
     "reject_ids": [1],
     "moments": ["2018-11-01"],
+    "spans": "{[2018-11-01, 2018-11-02]}",
 }
 
 

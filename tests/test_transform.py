@@ -74,11 +74,12 @@ def test_songs_name_their_file() -> None:
     song = {"song_id": "S", "title": "T", "artist_id": "A", "artist_name": "N", "duration": 1.5}
     rows = [song | {"file": file, "source_offset": file * 10} for file in (1, 0, 1)]
     frame = stage_songs(pl.DataFrame(rows, schema=SONGS), ["first.json", "second.json"])
-    found = frame["staged_songs"].select("source_file", "source_offset").rows()
+    found = frame.select("source_file", "source_offset").rows()
     assert found == [("second.json", 10), ("first.json", 0), ("second.json", 10)]
 
 
 def test_no_records_make_empty_frames() -> None:
     """A batch without records has frames without rows."""
-    frames = stage_events(pl.DataFrame(schema=PLAYS)) | stage_songs(pl.DataFrame(schema=SONGS), [])
+    frames = stage_events(pl.DataFrame(schema=PLAYS))
     assert {frame.height for frame in frames.values()} == {0}
+    assert stage_songs(pl.DataFrame(schema=SONGS), []).height == 0

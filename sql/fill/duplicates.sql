@@ -1,17 +1,18 @@
 -- Remove plays read twice from a songplays table that has no key yet.
 -- Key: (start_time, user_id, session_id, item_in_session). The smallest row image stays, as in
 -- merge/songplays, and of equal ones the smallest songplay_id.
--- Only moments in %(moments)s are looked at; all, if it is NULL.
+-- Only the moments in %(moments)s and those within %(spans)s are looked at.
 WITH twice AS (
     SELECT start_time, user_id, session_id, item_in_session
     FROM songplays
-    WHERE %(moments)s::timestamptz [] IS NULL OR start_time = ANY (%(moments)s::timestamptz [])
+    WHERE start_time = ANY (%(moments)s::timestamptz [])
+        OR start_time <@ %(spans)s::tstzmultirange
     GROUP BY start_time, user_id, session_id, item_in_session
     HAVING count(*) > 1
 ),
 ranked AS (
     SELECT
-        p.songplay_id,
+        p.ctid,
         row_number() OVER (
             PARTITION BY p.start_time, p.user_id, p.session_id, p.item_in_session
             ORDER BY
@@ -25,9 +26,6 @@ ranked AS (
         AND p.user_id = twice.user_id
         AND p.session_id = twice.session_id
         AND p.item_in_session = twice.item_in_session
-    WHERE %(moments)s::timestamptz [] IS NULL OR p.start_time = ANY (%(moments)s::timestamptz [])
 )
 DELETE FROM songplays
-USING ranked
-WHERE songplays.songplay_id = ranked.songplay_id
-    AND ranked.place > 1;
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM ranked WHERE place > 1));

@@ -1,9 +1,10 @@
 -- Remove moments sent twice from a time table that has no key yet. Key: start_time.
--- Only moments in %(moments)s are looked at; all, if it is NULL.
+-- Only the moments in %(moments)s and those within %(spans)s are looked at.
 WITH twice AS (
     SELECT start_time, min(ctid) AS kept
     FROM "time"
-    WHERE %(moments)s::timestamptz [] IS NULL OR start_time = ANY (%(moments)s::timestamptz [])
+    WHERE start_time = ANY (%(moments)s::timestamptz [])
+        OR start_time <@ %(spans)s::tstzmultirange
     GROUP BY start_time
     HAVING count(*) > 1
 )

@@ -1,13 +1,9 @@
--- Move the files of a run from staging to the ledger; the parts of a big file become one row.
+-- Move the files of a run from staging to the ledger.
 -- Key: (kind, file). Conflict: the file as it was read now counts.
 INSERT INTO files
     (kind, file, run_id, bytes, modified_ns, records, accepted, filtered, rejected, digest)
-SELECT
-    kind, file, %(run_id)s, sum(bytes), max(modified_ns),
-    sum(records), sum(accepted), sum(filtered), sum(rejected),
-    sha256(string_agg(digest, ''::bytea ORDER BY start))
+SELECT kind, file, run_id, bytes, modified_ns, records, accepted, filtered, rejected, digest
 FROM staged_files
-GROUP BY kind, file
 ORDER BY kind, file
 ON CONFLICT (kind, file) DO UPDATE SET
     run_id = excluded.run_id,

@@ -1,0 +1,163 @@
+"""What a reload gathers in memory while it stages: songs, users, and the keys of plays.
+
+Batches are reduced by their workers; here they come together, so that the server is sent each user
+and each moment once, and knows where plays may stand twice. All of it is bounded: what exceeds a
+bound goes to the server early, and SQL does the rest.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from sparkify_bulk.transform import KEY_BITS, latest_of_each_user, users_frame
+
+# What plays may name: `song_id` and `artist_id` by `title`, `artist_name` and `duration`.
+Credits = pl.DataFrame
+# Rows of `staged_users`, and moments for rows of `time`, ready to be sent.
+UserRows = pl.DataFrame
+Moments = pl.Series
+
+# More songs than this aren't held in memory (about 150 bytes each): SQL matches the plays then.
+CREDITS_KEPT = 2_000_000
+# 8 bytes a play, and as much again while they are sorted.
+KEYS_KEPT = 8_000_000
+USERS_KEPT = 500_000
+_DOUBTFUL_MOMENTS = 100_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def best_credits(songs: pl.DataFrame) -> Credits:
+    """Keep one song for each title, artist and duration: that of the smallest `song_id`.
+
+    PostgreSQL holds -0.0 equal to 0.0; so does a join of floats.
+    """
+    return songs.sort("song_id").unique(["title", "artist_name", "duration"], keep="first")
+
+
+@dataclass(slots=True)
+class Songs:
+    """How the songs that were staged are credited, as long as no song is described twice."""
+
+    _frames: list[pl.DataFrame] = field(default_factory=list)
+    _rows: int = 0
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Take a batch's credits."""
+        self._rows += frame.height
+        if self._rows > CREDITS_KEPT:
+            self._frames.clear()
+        else:
+            self._frames.append(frame)
+
+    def credits(self) -> Credits | None:
+        """Return what plays may name.
+
+        None where that can't be said here: songs are too many, or one was described twice, and its
+        row is the merge's to choose.
+        """
+        if self._rows > CREDITS_KEPT or not self._frames:
+            return None
+        songs = pl.concat(self._frames)
+        return None if songs["song_id"].n_unique() < songs.height else best_credits(songs)
+
+
+@dataclass(slots=True)
+class Users:
+    """Each user as of the latest play: rows of `staged_users`."""
+
+    _frames: list[pl.DataFrame] = field(default_factory=list)
+    _rows: int = 0
+
+    def add(self, frame: pl.DataFrame) -> UserRows | None:
+        """Take a batch's users; return what must be sent now, as it is getting too much."""
+        self._frames.append(frame)
+        self._rows += frame.height
+        if self._rows <= USERS_KEPT:
+            return None
+        self._frames = [latest_of_each_user(pl.concat(self._frames))]
+        self._rows = self._frames[0].height
+        # Half full of different users, it would be reduced again and again.
+        return self.take() if self._rows > USERS_KEPT // 2 else None
+
+    def take(self) -> UserRows | None:
+        """Return what is left to be sent, and forget it."""
+        if not self._frames:
+            return None
+        latest = latest_of_each_user(pl.concat(self._frames))
+        self._frames, self._rows = [], 0
+        return users_frame(latest)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """Where rows of a new star may stand twice: at some moments, and in some spans of time.
+
+    Spans are pairs of moments, each end within. Both are the parameters of `fill/duplicates`.
+    """
+
+    moments: list[datetime]
+    spans: list[tuple[datetime, datetime]]
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to look at."""
+        return bool(self.moments or self.spans)
+
+
+@dataclass(slots=True)
+class Plays:
+    """The keys of the plays sent: which moments there are, and where plays may stand twice.
+
+    A key is a play's moment in its upper bits, and below a hash of the rest of its natural key:
+    plays of equal natural keys have equal keys, and few others have.
+    """
+
+    _keys: list[pl.Series] = field(default_factory=list)
+    _kept: int = 0
+    _moments: list[int] = field(default_factory=list)
+    _spans: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, keys: pl.Series) -> Moments | None:
+        """Take a batch's keys; return moments that must be sent now, as it is getting too much."""
+        self._keys.append(keys)
+        self._kept += len(keys)
+        return self.take() if self._kept > KEYS_KEPT else None
+
+    def take(self) -> Moments | None:
+        """Return the moments that are left to be sent, each once and in order; forget the keys.
+
+        Milliseconds since 1970.
+        """
+        if not self._kept:
+            return None
+        keys = pl.concat(self._keys).sort()
+        self._keys, self._kept = [], 0
+        moments = keys // 2**KEY_BITS
+        self._moments += moments.filter(keys == keys.shift(1)).unique().to_list()
+        self._spans.append((moments[0], moments[-1]))
+        begins: pl.Series = (moments != moments.shift(1)).fill_null(value=True)
+        unique: pl.Series = moments.filter(begins)
+        return unique
+
+    def doubtful(self) -> Doubtful:
+        """Say where plays may stand twice; what was taken at different times is compared by spans.
+
+        A span that two takes share is doubtful as a whole, for plays and for moments.
+        """
+        spans: list[tuple[int, int]] = []
+        end = -1
+        for first, last in sorted(self._spans):
+            if first <= end:
+                spans.append((first, min(last, end)))
+            end = max(end, last)
+        moments = self._moments
+        if len(moments) > _DOUBTFUL_MOMENTS:
+            spans, moments = [(min(moments), max(moments)), *spans], []
+        return Doubtful(
+            [_moment(moment) for moment in moments],
+            [(_moment(first), _moment(last)) for first, last in spans],
+        )
+
+
+def _moment(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)

@@ -1,0 +1,2 @@
+-- How many files are on record.
+SELECT count(*) FROM files;
