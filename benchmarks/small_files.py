@@ -14,6 +14,7 @@ import json
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -73,16 +74,24 @@ def _measure(kind: str, folder: Path, given: argparse.Namespace) -> dict[str, An
 
 def _read(kind: str, folder: str, jobs: int) -> None:
     """List, read and parse as a run does."""
-    from sparkify_bulk.extract import FileCounts, extract  # noqa: PLC0415 - not in the measured part
+    from sparkify_bulk.extract import Books, extract  # noqa: PLC0415 - not in the measured part
     from sparkify_bulk.manifest import Batch, make_manifest  # noqa: PLC0415
+    from sparkify_bulk.reader import Reader  # noqa: PLC0415
+
+    mine = threading.local()
+
+    def begin() -> None:
+        mine.reader = Reader()
 
     def accepted(batch: Batch) -> int:
-        counts = [FileCounts(file) for file in batch.files]
-        return sum(part.frame.height for part in extract(batch, counts))
+        books = Books(batch.files)
+        found = sum(part.frame.height for part in extract(batch, books, mine.reader))
+        books.close()
+        return found
 
     began = time.perf_counter()
     manifest = make_manifest("songs" if kind == "songs" else "events", folder)
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(jobs, initializer=begin) as pool:
         found = sum(pool.map(accepted, manifest.batches))
     seconds = time.perf_counter() - began
     said = {"files": manifest.files, "bytes": manifest.size, "accepted": found, "seconds": seconds}

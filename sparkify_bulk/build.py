@@ -7,7 +7,6 @@ built, keys and references checked.
 
 import contextlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -26,7 +25,6 @@ from sparkify_bulk.stage import (
     Naming,
     Numbers,
     Target,
-    read_credits,
     see_staging,
     send_moments,
     send_users,
@@ -58,16 +56,14 @@ def build_star(
     target = _make_tables(run, prepare_staging(run, manifests, slowly=slowly))
     with run_lanes(run, target) as lanes:
         songs = _stage_songs(run, lanes, target, manifests.get("songs"))
-        # Side by side with the first events, where what plays may name is known already.
-        merging = [lanes.submit(_merge_songs, run, target, name) for name in ("songs", "artists")]
+        # Side by side with the first events: what plays may name is known already.
+        for name in ("songs", "artists"):
+            lanes.begin(_merge_songs, run, target, name)
         credits_ = songs.credits()
-        if credits_ is None:
-            credits_ = _merged_credits(run, merging)
         if credits_ is None:
             target = replace(target, straight=_STRAIGHT - {"staged_songplays"})
         sent = _stage_events(run, lanes, target, manifests.get("events"), credits_)
-        for future in merging:
-            future.result()
+        lanes.join()
         if credits_ is None:
             with phase(run, "match songplays"):
                 _fill_songplays(run, lanes, target)
@@ -109,16 +105,6 @@ def _merge_songs(lane: Lane, run: Run, target: Target, name: str) -> None:
     _analyse(lane, run, name)
 
 
-def _merged_credits(run: Run, merging: list[Future[None]]) -> Credits | None:
-    """Return what plays may name, once songs described twice are settled; None if too many."""
-    with phase(run, "merge songs"):
-        for future in merging:
-            future.result()
-        with run.control.transaction():
-            use_schemas(run.control, run.schemas.build)
-            return read_credits(run.control)
-
-
 # --- events ---------------------------------------------------------------------------------------
 
 
@@ -135,15 +121,14 @@ def _stage_events(
     run: Run, lanes: Lanes, target: Target, manifest: Manifest | None, credits_: Credits | None
 ) -> _Sent:
     sent = _Sent()
-    early: list[Future[None]] = []
     naming = None if credits_ is None else Naming(credits_, sent.numbers)
     for staged in stage_kind(run, lanes, manifest, target, naming):
-        users = map(sent.users.add, staged.users)
-        early += [lanes.submit(_send_users, run, target, u) for u in users if u is not None]
-        moments = map(sent.plays.add, staged.keys)
-        early += [lanes.submit(_send_moments, run, target, m) for m in moments if m is not None]
-    for future in early:
-        future.result()
+        for frame in staged.users:
+            if (users := sent.users.add(frame)) is not None:
+                lanes.begin(_send_users, run, target, users)
+        for keys in staged.keys:
+            if (moments := sent.plays.add(keys)) is not None:
+                lanes.begin(_send_moments, run, target, moments)
     return sent
 
 

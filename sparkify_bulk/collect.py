@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from sparkify_bulk import merge
 from sparkify_bulk.errors import RejectLimitError
 from sparkify_bulk.lanes import Lanes, open_lanes
-from sparkify_bulk.manifest import Kind, Manifest
+from sparkify_bulk.manifest import Batch, Kind, Manifest
 from sparkify_bulk.run import Run, books_of, phase
 from sparkify_bulk.stage import (
     Naming,
@@ -27,8 +27,8 @@ def prepare_staging(run: Run, manifests: dict[Kind, Manifest], *, slowly: bool =
         manifests: what it will read.
         slowly: read record by record.
     """
-    batches = sum(len(manifest.batches) for manifest in manifests.values())
-    lanes = max(1, min(run.settings.jobs, batches))
+    jobs = run.settings.jobs
+    lanes = max(1, min(jobs, sum(manifest.look_ahead(jobs) for manifest in manifests.values())))
     target = Target(run.schemas.staging, run.run_id, lanes, slowly=slowly)
     merge.make_schema(run.control, run.schemas.staging)
     make_staging(run.control, target)
@@ -71,8 +71,8 @@ def stage_kind(
         return
     books = books_of(run.report, manifest.kind)
     parts: list[Part] = []
-    with phase(run, f"stage {manifest.kind}", manifest.files, manifest.size, books):
-        for staged in lanes.each(stage_batch, manifest.batches, target, naming):
+    with phase(run, f"stage {manifest.kind}", books):
+        for staged in lanes.each(stage_batch, _expected(run, manifest), target, naming):
             for what in ("files", "bytes", "records", "accepted", "filtered", "rejected"):
                 setattr(books, what, getattr(books, what) + getattr(staged, what))
             run.sent.update(staged.rows)
@@ -84,6 +84,12 @@ def stage_kind(
         if parts:
             kind, root = manifest.kind, manifest.root
             run.sent.update(lanes.submit(stage_parts, target, kind, root, parts).result())
+
+
+def _expected(run: Run, manifest: Manifest) -> Iterator[Batch]:
+    """Yield a manifest's batches; once all are listed, tell who watches how much there is."""
+    yield from manifest.batches
+    run.watch.expect(files=manifest.files, bytes_=manifest.size)
 
 
 def _count_rejects(run: Run, staged: Staged) -> None:

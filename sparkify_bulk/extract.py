@@ -12,15 +12,18 @@ import stat
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from io import BytesIO
 from itertools import accumulate
-from typing import BinaryIO, NamedTuple, cast
+from typing import IO, BinaryIO, NamedTuple, cast
 
 import polars as pl
 
+from sparkify_bulk.errors import BooksError
 from sparkify_bulk.manifest import BOUNDARY, Batch, Kind, parts_of
+from sparkify_bulk.reader import Reader
 from sparkify_bulk.records import (
     MAX_RECORD_BYTES,
     Found,
@@ -38,33 +41,20 @@ else:
 
 # Read at a time from a file: as large as a batch, so that a batch of small files is one buffer.
 CHUNK_BYTES = 32 * 2**20
-# Read in one piece, without a look at it.
-SMALL_BYTES = 2**20
+# Read in one piece, without a look at it, and in a process beside if there are many.
+SMALL_BYTES = 2**18
+# Segments up to this number are parsed where they are; of more, a copy is made in one piece.
+_FEW_SOURCES = 8
 # A compressed file may expand this many fold; logs expand about twenty. Beyond, somebody has built
 # it to fill memory and disks.
 MAX_EXPANSION = 250
 # Below this many bytes a buffer in doubt is no longer halved but read record by record.
 SALVAGE_BYTES = 64 * 2**10
 _BLANK = b" \t\r\n"
+# A number by the index of a file in its batch.
+_NUMBERS = {"file": pl.UInt32, "number": pl.Int64}
 # What a damaged or vanished file raises while it is opened or read.
 UNREADABLE = (OSError, EOFError, zlib.error, zstd.ZstdError)
-
-
-@dataclass(slots=True)
-class FileCounts:
-    """What was read of one file, or of a batch's part of it: the books of that file.
-
-    `digest` is the SHA-256 of the bytes, once decompressed.
-    """
-
-    file: str
-    digest: bytes = b""
-    bytes: int = 0
-    modified_ns: int = 0
-    records: int = 0
-    accepted: int = 0
-    filtered: int = 0
-    rejected: int = 0
 
 
 class Segment(NamedTuple):
@@ -84,64 +74,162 @@ class Segment(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Packed:
+    """Many small files in one run of bytes, a newline between each two.
+
+    Attributes:
+        data: the bytes.
+        files: each file's index in the batch.
+        lengths: each file's bytes.
+        one_line_each: every file is one line that begins with `{`.
+    """
+
+    data: bytes
+    files: list[int]
+    lengths: list[int]
+    one_line_each: bool
+
+    def segments(self) -> list[Segment]:
+        """Take the files apart."""
+        stops = accumulate(self.lengths, lambda stop, length: stop + 1 + length)
+        return [
+            Segment(file, self.data[stop - length : stop], 0, 0)
+            for file, length, stop in zip(self.files, self.lengths, stops, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class Extract:
     """What one buffer held: a typed frame of the accepted records, and what befell the others.
 
-    `records` and `filtered` count by the index of the file.
+    `records` and `filtered` are counts by the index of the file: columns `file` and `number`.
     """
 
     frame: pl.DataFrame
-    records: Counter[int]
-    filtered: Counter[int] = field(default_factory=Counter)
+    records: pl.DataFrame
+    filtered: pl.DataFrame
     rejects: list[Reject] = field(default_factory=list)
 
 
-def extract(batch: Batch, counts: list[FileCounts], *, slowly: bool = False) -> Iterator[Extract]:
+class Books:
+    """What was read of the files of a batch, in its order: the books of each file."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        """Open them.
+
+        Args:
+            files: the batch's files.
+        """
+        self._files = files
+        self.bytes = [0] * len(files)
+        self.modified_ns = [0] * len(files)
+        self.digests = [b""] * len(files)
+        self._entries: list[pl.DataFrame] = []
+
+    def enter(self, part: Extract) -> None:
+        """Enter what befell a buffer's records."""
+        rejected = Counter(reject.file for reject in part.rejects)
+        counts = {
+            "records": part.records,
+            "accepted": _per_file(part.frame),
+            "filtered": part.filtered,
+            "rejected": _numbers(rejected),
+        }
+        self._entries += [
+            frame.rename({"number": name}) for name, frame in counts.items() if frame.height
+        ]
+
+    def close(self) -> pl.DataFrame:
+        """Return a row a file: what was read, and `records = accepted + filtered + rejected`.
+
+        `digest` is the SHA-256 of the bytes, once decompressed.
+
+        Raises:
+            BooksError: the records of a file don't add up.
+        """
+        fates = ("accepted", "filtered", "rejected")
+        schema = {"file": pl.UInt32} | dict.fromkeys(("records", *fates), pl.Int64)
+        entries = [pl.DataFrame(schema=schema), *self._entries]
+        totals = pl.concat(entries, how="diagonal").group_by("file").sum()
+        closed = (
+            pl.DataFrame(
+                {"bytes": self.bytes, "modified_ns": self.modified_ns, "digest": self.digests},
+                schema={"bytes": pl.Int64, "modified_ns": pl.Int64, "digest": pl.Binary},
+            )
+            .with_row_index("file")
+            .join(totals, on="file", how="left", maintain_order="left")
+            .with_columns(pl.col("records", *fates).fill_null(0))
+        )
+        wrong = closed.filter(pl.col("records") != pl.sum_horizontal(fates))
+        for row in wrong.iter_rows(named=True):
+            raise BooksError(
+                f"{self._files[row['file']]}: {row['records']} records, but {row['accepted']} "
+                f"accepted, {row['filtered']} filtered and {row['rejected']} rejected"
+            )
+        return closed.drop("file")
+
+
+def extract(
+    batch: Batch, books: Books, reader: Reader | None = None, *, slowly: bool = False
+) -> Iterator[Extract]:
     """Yield the records of a batch, a buffer at a time.
 
     Args:
         batch: the files, or the part of a file, to read.
-        counts: one entry a file of the batch, in its order; filled while reading.
+        books: of its files; kept while reading.
+        reader: reads many small files.
         slowly: take the salvage path throughout.
     """
     rules = RULES[batch.kind]
-    for segments in _gather(batch, counts):
-        if isinstance(segments, Reject):
+    for found in _gather(batch, books, reader or Reader()):
+        if isinstance(found, Reject):
             empty = pl.DataFrame(schema=rules.typed)
-            extracts = iter([Extract(empty, Counter([segments.file]), rejects=[segments])])
+            one = _numbers({found.file: 1})
+            extracts = iter([Extract(empty, one, _numbers({}), [found])])
         elif slowly:
-            extracts = iter([_salvage(segments, rules, batch)])
+            extracts = iter([_salvage(_apart(found), rules, batch)])
         else:
-            extracts = _parse(segments, rules, batch)
+            extracts = _parse(found, rules, batch)
         for part in extracts:
-            _book(part, counts)
+            books.enter(part)
             yield part
 
 
-def _book(part: Extract, counts: list[FileCounts]) -> None:
-    """Enter what befell a buffer's records in the books of their files."""
-    for file, number in part.records.items():
-        counts[file].records += number
-    for file, number in _per_file(part.frame).items():
-        counts[file].accepted += number
-    for file, number in part.filtered.items():
-        counts[file].filtered += number
-    for reject in part.rejects:
-        counts[reject.file].rejected += 1
+def _numbers(by_file: Mapping[int, int]) -> pl.DataFrame:
+    columns = {"file": list(by_file.keys()), "number": list(by_file.values())}
+    return pl.DataFrame(columns, schema=_NUMBERS)
 
 
-def _per_file(frame: pl.DataFrame) -> Counter[int]:
+def _per_file(frame: pl.DataFrame) -> pl.DataFrame:
     """Count a frame's rows by their file."""
-    return Counter(dict(frame.group_by("file").len().iter_rows()))
+    return frame.group_by("file").agg(pl.len().cast(pl.Int64).alias("number"))
 
 
-def _gather(batch: Batch, counts: list[FileCounts]) -> Iterator[list[Segment] | Reject]:
-    """Gather segments into buffers of `CHUNK_BYTES`; a file that can't be read comes by itself."""
+def _apart(found: Packed | list[Segment]) -> list[Segment]:
+    return found.segments() if isinstance(found, Packed) else found
+
+
+def _gather(
+    batch: Batch, books: Books, reader: Reader
+) -> Iterator[Packed | list[Segment] | Reject]:
+    """Gather what is parsed at once; a file that can't be read comes by itself."""
+    files = batch.files
+    small = [
+        index
+        for index, size in enumerate(batch.sizes)
+        if size <= SMALL_BYTES and files[index].endswith(".json")
+    ]
+    left: Iterable[int] = range(len(files))
+    if small:
+        packed = _read_small(batch, files, small, books, reader)
+        if packed.files:
+            yield packed
+        left = sorted(set(left).difference(packed.files))
     gathered: list[Segment] = []
     size = 0
-    for index, count in enumerate(counts):
+    for index in left:
         try:
-            for segment in _read_small(batch, index, count) or _read_file(batch, index, count):
+            for segment in _read_file(batch, files[index], index, books):
                 if gathered and size + len(segment.data) > CHUNK_BYTES:
                     yield gathered
                     gathered, size = [], 0
@@ -158,25 +246,26 @@ def _gather(batch: Batch, counts: list[FileCounts]) -> Iterator[list[Segment] | 
 # --- reading ------------------------------------------------------------------------------------
 
 
-def _read_small(batch: Batch, index: int, count: FileCounts) -> list[Segment] | None:
-    """Read a file that is small, and as long as it was when listed; None if it must be looked at.
+def _read_small(
+    batch: Batch, files: list[str], small: list[int], books: Books, reader: Reader
+) -> Packed:
+    """Read the files that are small, and as long as they were when listed.
 
-    What the listing saw goes on record: had the file changed since, the next load would find it
-    changed. Three system calls a file: a million of them are what a reload waits for.
+    What the listing saw goes on record: had a file changed since, the next load would find it
+    changed.
     """
-    if not batch.sizes or batch.sizes[index] > SMALL_BYTES or not count.file.endswith(".json"):
-        return None
-    descriptor = os.open(f"{batch.root}/{count.file}", _flags(batch))
-    try:
-        data = os.read(descriptor, batch.sizes[index] + 1)
-    finally:
-        os.close(descriptor)
-    if len(data) != batch.sizes[index]:
-        return None
-    count.bytes = len(data)
-    count.modified_ns = batch.modified_ns[index]
-    count.digest = sha256(data).digest()
-    return [Segment(index, data, 0, 0)]
+    paths = [files[index] for index in small]
+    sizes = [batch.sizes[index] for index in small]
+    read = reader.read(batch.root, paths, sizes, _flags(batch))
+    found = Packed(read.data, [], [], read.one_line_each)
+    for index, length, digest in zip(small, read.lengths, read.digests, strict=True):
+        if length >= 0:
+            found.files.append(index)
+            found.lengths.append(length)
+            books.bytes[index] = length
+            books.modified_ns[index] = batch.modified_ns[index]
+            books.digests[index] = digest
+    return found
 
 
 def _flags(batch: Batch) -> int:
@@ -185,33 +274,33 @@ def _flags(batch: Batch) -> int:
     return flags if batch.follow_links else flags | os.O_NOFOLLOW
 
 
-def _read_file(batch: Batch, index: int, count: FileCounts) -> Iterator[Segment]:
+def _read_file(batch: Batch, file: str, index: int, books: Books) -> Iterator[Segment]:
     """Yield a file's whole records in segments of about `CHUNK_BYTES`.
 
     Bytes are read, never mapped: a file that shrinks meanwhile ends early instead of killing the
     process. The length is taken at opening, so that a file that grows doesn't hold the run up.
     """
-    path = os.path.join(batch.root, count.file)
+    path = os.path.join(batch.root, file)
     descriptor = os.open(path, _flags(batch))
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(0, "it is not a regular file")
         stop = status.st_size if batch.stop is None else batch.stop
-        count.bytes = max(0, stop - batch.start)
-        count.modified_ns = status.st_mtime_ns
-        if path.endswith(".json") and count.bytes <= CHUNK_BYTES:
+        books.bytes[index] = max(0, stop - batch.start)
+        books.modified_ns[index] = status.st_mtime_ns
+        if path.endswith(".json") and books.bytes[index] <= CHUNK_BYTES:
             data = _pread(descriptor, batch.start, stop)
             if os.fstat(descriptor).st_size > status.st_size:
                 data = _without_torn_line(data)
-            count.digest = sha256(data).digest()
+            books.digests[index] = sha256(data).digest()
             yield Segment(index, data, batch.start, _known(batch))
             return
         digest = sha256()
         for segment in _read_long(descriptor, batch, index, stop, path):
             digest.update(segment.data)
             yield segment
-        count.digest = digest.digest()
+        books.digests[index] = digest.digest()
     finally:
         os.close(descriptor)
 
@@ -245,10 +334,10 @@ def digest_file(root: str, path: str) -> bytes:
     digests = []
     for start, stop in parts_of(root, path, size):
         batch = Batch(0, "events", root, path, size, start, stop, follow_links=True)
-        count = FileCounts(path)
-        for _ in _read_file(batch, 0, count):
+        books = Books([path])
+        for _ in _read_file(batch, path, 0, books):
             pass
-        digests.append(count.digest)
+        digests += books.digests
     return join_digests(digests)
 
 
@@ -314,12 +403,13 @@ def _last_boundary(data: bytes) -> int:
 # --- parsing ------------------------------------------------------------------------------------
 
 
-def _parse(segments: list[Segment], rules: Rules, batch: Batch) -> Iterator[Extract]:
+def _parse(found: Packed | list[Segment], rules: Rules, batch: Batch) -> Iterator[Extract]:
     """Take the fast path; where it refuses, halve the bytes until little is left to salvage."""
-    fast = _parse_fast(segments, rules)
+    fast = _parse_fast(found, rules)
     if fast is not None:
         yield fast
         return
+    segments = _apart(found)
     halves = _halve(segments)
     if halves is None:
         yield _salvage(segments, rules, batch)
@@ -348,32 +438,58 @@ def _halve(segments: list[Segment]) -> tuple[list[Segment], list[Segment]] | Non
     )
 
 
-def _parse_fast(segments: list[Segment], rules: Rules) -> Extract | None:
+def _parse_fast(found: Packed | list[Segment], rules: Rules) -> Extract | None:
     """Parse all segments at once; None if any record is in doubt."""
-    buffer = b"\n".join(segment.data for segment in segments)
+    sources = _sources(found)
     try:
-        parsed = pl.read_ndjson(buffer, schema=rules.parsed)
+        parsed = pl.scan_ndjson(_as_files(sources), schema=rules.parsed).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
-    records = _count_lines(segments, parsed.height)
-    if records is None or hides_numbers(parsed) or not _text_is_text(buffer, parsed, rules):
+    places = _place(found, parsed.height, with_offset=rules.needs_offset)
+    if places is None or hides_numbers(parsed) or not _text_is_text(sources, parsed, rules):
         return None
-    files = [
-        segment.file
-        for segment, number in zip(segments, records, strict=True)
-        for _ in range(number)
-    ]
-    columns = [pl.Series("file", files, dtype=pl.UInt32)]
-    if rules.needs_offset:
-        columns.append(pl.Series("offset", _offsets(segments, records), dtype=pl.Int64))
-    parsed = parsed.with_columns(columns)
+    parsed = parsed.with_columns(places)
     typed = rules.type_frame(parsed)
     if not rules.is_clean(typed):
         return None
-    by_file: Counter[int] = Counter()
-    for segment, number in zip(segments, records, strict=True):
-        by_file[segment.file] += number
-    return Extract(typed, by_file, _per_file(parsed.filter(rules.is_filtered)))
+    return Extract(typed, _per_file(places), _per_file(parsed.filter(rules.is_filtered)))
+
+
+def _sources(found: Packed | list[Segment]) -> list[bytes]:
+    """Return what Polars reads, one run of bytes after the other; few of them, as each costs."""
+    if isinstance(found, Packed):
+        return [found.data]
+    if len(found) <= _FEW_SOURCES:
+        return [segment.data for segment in found if segment.data] or [b"\n"]
+    return [b"\n".join(segment.data for segment in found)]
+
+
+def _as_files(sources: list[bytes]) -> list[IO[bytes]]:
+    return [BytesIO(source) for source in sources]
+
+
+def _place(found: Packed | list[Segment], height: int, *, with_offset: bool) -> pl.DataFrame | None:
+    """Return the `file`, and the `offset` there, of every record.
+
+    None if there are other numbers of records than of lines that aren't blank.
+    """
+    if isinstance(found, Packed) and found.one_line_each:
+        if height != len(found.files):
+            return None
+        files = pl.Series("file", found.files, dtype=pl.UInt32)
+        offset = [pl.lit(0, pl.Int64).alias("offset")] if with_offset else []
+        return pl.DataFrame(files).with_columns(offset)
+    segments = _apart(found)
+    numbers = _count_lines(segments, height)
+    if numbers is None:
+        return None
+    columns = {"file": [segment.file for segment in segments], "number": numbers}
+    lines = pl.DataFrame(columns, schema=_NUMBERS)
+    places = lines.filter(pl.col("number") > 0).select(pl.col("file").repeat_by("number").explode())
+    if with_offset:
+        offsets = pl.Series("offset", _offsets(segments, numbers), dtype=pl.Int64)
+        places = places.with_columns(offsets)
+    return places
 
 
 def _count_lines(segments: list[Segment], height: int) -> list[int] | None:
@@ -411,12 +527,12 @@ def _offsets(segments: list[Segment], records: list[int]) -> list[int]:
     return offsets
 
 
-def _text_is_text(buffer: bytes, parsed: pl.DataFrame, rules: Rules) -> bool:
+def _text_is_text(sources: list[bytes], parsed: pl.DataFrame, rules: Rules) -> bool:
     """Look at the records whose text Polars may have made of something else."""
     rows = doubtful_rows(parsed, rules.doubtful)
     if not rows:
         return True
-    lines = buffer.split(b"\n")
+    lines = [line for source in sources for line in source.split(b"\n")]
     if len(lines) != parsed.height:
         lines = [line for line in lines if line.strip(_BLANK)]
     for row in rows:
@@ -447,7 +563,8 @@ def _salvage(segments: list[Segment], rules: Rules, batch: Batch) -> Extract:
                 filtered[segment.file] += 1
             else:
                 rows.append((segment.file, *row))
-    return Extract(pl.DataFrame(rows, schema=rules.typed, orient="row"), records, filtered, rejects)
+    frame = pl.DataFrame(rows, schema=rules.typed, orient="row")
+    return Extract(frame, _numbers(records), _numbers(filtered), rejects)
 
 
 def _check(found: Found, segment: Segment, rules: Rules) -> Row | None:

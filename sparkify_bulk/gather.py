@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from sparkify_bulk.transform import KEY_BITS, latest_of_each_user, users_frame
+from sparkify_bulk.transform import CREDITS, KEY_BITS, latest_of_each_user, users_frame
 
 # What plays may name: `song_id` and `artist_id` by `title`, `artist_name` and `duration`.
 Credits = pl.DataFrame
@@ -18,7 +18,7 @@ Credits = pl.DataFrame
 UserRows = pl.DataFrame
 Moments = pl.Series
 
-# More songs than this aren't held in memory (about 150 bytes each): SQL matches the plays then.
+# More songs than this aren't held in memory (about 170 bytes each): SQL matches the plays then.
 CREDITS_KEPT = 2_000_000
 # 8 bytes a play, and as much again while they are sorted.
 KEYS_KEPT = 8_000_000
@@ -27,17 +27,9 @@ _DOUBTFUL_MOMENTS = 100_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def best_credits(songs: pl.DataFrame) -> Credits:
-    """Keep one song for each title, artist and duration: that of the smallest `song_id`.
-
-    PostgreSQL holds -0.0 equal to 0.0; so does a join of floats.
-    """
-    return songs.sort("song_id").unique(["title", "artist_name", "duration"], keep="first")
-
-
 @dataclass(slots=True)
 class Songs:
-    """How the songs that were staged are credited, as long as no song is described twice."""
+    """How the songs that were staged are credited."""
 
     _frames: list[pl.DataFrame] = field(default_factory=list)
     _rows: int = 0
@@ -51,15 +43,18 @@ class Songs:
             self._frames.append(frame)
 
     def credits(self) -> Credits | None:
-        """Return what plays may name.
+        """Return what plays may name; None if songs are too many to be held here.
 
-        None where that can't be said here: songs are too many, or one was described twice, and its
-        row is the merge's to choose.
+        Of several songs with one title, artist and duration the smallest `song_id` is named.
+        PostgreSQL holds -0.0 equal to 0.0; so does a join of floats.
         """
-        if self._rows > CREDITS_KEPT or not self._frames:
+        if self._rows > CREDITS_KEPT:
             return None
-        songs = pl.concat(self._frames)
-        return None if songs["song_id"].n_unique() < songs.height else best_credits(songs)
+        songs = pl.concat([pl.DataFrame(schema=CREDITS), *self._frames])
+        if songs["song_id"].n_unique() < songs.height:
+            songs = songs.sort("source", "source_offset").unique("song_id", keep="last")
+        best = songs.sort("song_id").unique(["title", "artist_name", "duration"], keep="first")
+        return best.drop("source", "source_offset")
 
 
 @dataclass(slots=True)

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import psycopg
 
 from sparkify_bulk.connection import Connection, backend_seconds, connect
+from sparkify_bulk.reader import Reader
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -19,10 +20,11 @@ T = TypeVar("T")
 
 
 class Lane(NamedTuple):
-    """What one worker works in: its number, from 0, and its connection, in autocommit."""
+    """What one worker works with: a number, from 0, a connection in autocommit, and a reader."""
 
     number: int
     connection: Connection
+    reader: Reader | None = None
 
 
 @dataclass(slots=True)
@@ -66,14 +68,27 @@ class Lanes:
         self.connections = connections
         self._pool = ThreadPoolExecutor(len(connections), thread_name_prefix="worker")
         self._free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
-        for number, connection in enumerate(connections):
-            self._free.put(Lane(number, connection))
+        self._begun: list[Future[object]] = []
+        self._readers = [Reader() for _ in connections]
+        for lane in map(Lane, count(), connections, self._readers):
+            self._free.put(lane)
 
     def submit(
         self, task: Callable[Concatenate[Lane, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]:
         """Run a task in the next free lane."""
         return self._pool.submit(self._run, lambda lane: task(lane, *args, **kwargs))
+
+    def begin(
+        self, task: Callable[Concatenate[Lane, P], object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Run a task in the next free lane, whose end `join` waits for."""
+        self._begun.append(self.submit(task, *args, **kwargs))
+
+    def join(self) -> None:
+        """Wait for all tasks begun; raise the first error among theirs."""
+        while self._begun:
+            self._begun.pop(0).result()
 
     def each(
         self,
@@ -84,18 +99,18 @@ class Lanes:
     ) -> Iterator[T]:
         """Run a task for each item; yield the results as they come.
 
-        Items are taken as lanes need them, and results are let go: there may be many of both.
+        Items are taken as soon as they are there, and results are let go.
         """
-        items = iter(items)
-        pending: set[Future[T]] = set()
-        while True:
-            for item in islice(items, 2 * len(self.connections) - len(pending)):
-                pending.add(self.submit(task, item, *args, **kwargs))
-            if not pending:
-                return
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            while done:
-                yield done.pop().result()
+        ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
+        begun = 0
+        for item in items:
+            self.submit(task, item, *args, **kwargs).add_done_callback(ended.put)
+            begun += 1
+            while not ended.empty():
+                yield ended.get().result()
+                begun -= 1
+        for _ in range(begun):
+            yield ended.get().result()
 
     def run(self, *steps: Step) -> Iterator[Step]:
         """Run steps side by side, each after those it names; yield them as they end.
@@ -135,6 +150,8 @@ class Lanes:
     def close(self) -> None:
         """Wait for the workers to end."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        for reader in self._readers:
+            reader.close()
 
 
 @contextlib.contextmanager

@@ -8,8 +8,10 @@ import contextlib
 import os
 import re
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count, islice
 from operator import itemgetter
 from pathlib import PurePath
 from typing import Literal, NamedTuple
@@ -31,6 +33,14 @@ BATCH_FILES = 8192
 # that begins with `{`: a comma would have to stand between them, and a string can't hold a newline.
 BOUNDARY = re.compile(rb"\}[ \t\r]*\n[ \t\r\n]*(?=\{)")
 _BOUNDARY_WINDOW = 2**20
+
+
+class _Entry(NamedTuple):
+    """A file found."""
+
+    path: str
+    size: int
+    modified_ns: int
 
 
 def _int64s() -> "array[int]":
@@ -90,6 +100,8 @@ class Known:
 class Manifest:
     """The input files of one kind: those to read, cut into batches, and what became of the others.
 
+    Batches are listed as they are asked for, and the numbers grow with them.
+
     Attributes:
         kind: what the records are.
         root: the folder.
@@ -97,7 +109,8 @@ class Manifest:
         new, changed: how many of them the ledger hasn't, and has otherwise.
         same: how many files are as the ledger has them, and aren't read.
         vanished: names of files that the ledger has and the folder no longer.
-        batches: the files to read.
+        listing: lists the rest of the batches.
+        ahead: those listed before they were asked for.
     """
 
     kind: Kind
@@ -108,7 +121,21 @@ class Manifest:
     changed: int = 0
     same: int = 0
     vanished: list[str] = field(default_factory=list)
-    batches: list[Batch] = field(default_factory=list)
+    listing: Iterator[Batch] = field(default_factory=lambda: iter(()))
+    ahead: deque[Batch] = field(default_factory=deque)
+
+    @property
+    def batches(self) -> Iterator[Batch]:
+        """The files to read; each batch comes once."""
+        while self.ahead:
+            yield self.ahead.popleft()
+        yield from self.listing
+
+    def look_ahead(self, batches: int | None = None) -> int:
+        """List so many batches, or all, before they are asked for; return how many there are."""
+        wanted = None if batches is None else max(0, batches - len(self.ahead))
+        self.ahead.extend(islice(self.listing, wanted))
+        return len(self.ahead)
 
 
 def make_manifest(
@@ -134,7 +161,8 @@ def make_manifest(
         batch_bytes: what a batch holds, about; `BATCH_BYTES` if not named.
 
     Raises:
-        UsageError: the folder doesn't exist, or can't be read.
+        UsageError: the folder doesn't exist, or can't be read; what lies deeper is found out when
+            it is listed.
     """
     if not os.path.isdir(root):
         what = "is not a folder" if os.path.exists(root) else "does not exist"
@@ -143,20 +171,73 @@ def make_manifest(
             hint="DATA must hold song_data/ and log_data/; --songs and --logs name them apart",
         )
     manifest = Manifest(kind, root)
-    pending = _Pending(manifest, batch_bytes or BATCH_BYTES, follow_links=follow_links)
-    found = _walk(root, follow_links=follow_links)
-    for entry, had in _match(found, iter(known), root, manifest.vanished):
+    entries = _wanted(manifest, known, is_same, follow_links=follow_links)
+    manifest.listing = _cut_batches(
+        manifest, entries, batch_bytes or BATCH_BYTES, follow_links=follow_links
+    )
+    return manifest
+
+
+def _wanted(
+    manifest: Manifest,
+    known: Iterable[Known],
+    is_same: Callable[[str, Known], bool] | None,
+    *,
+    follow_links: bool,
+) -> Iterator[_Entry]:
+    """Yield the files to read, and count them and the others."""
+    found = _walk(manifest.root, follow_links=follow_links)
+    for entry, had in _match(found, iter(known), manifest.root, manifest.vanished):
         untouched = had and (entry.size, entry.modified_ns) == (had.size, had.modified_ns)
         if had and untouched and (is_same is None or is_same(entry.path, had)):
             manifest.same += 1
             continue
-        manifest.changed += had is not None
-        manifest.new += had is None
+        if had:
+            manifest.changed += 1
+        else:
+            manifest.new += 1
         manifest.files += 1
         manifest.size += entry.size
-        pending.add(entry)
-    pending.close()
-    return manifest
+        yield entry
+
+
+def _cut_batches(
+    manifest: Manifest, entries: Iterable[_Entry], batch_bytes: int, *, follow_links: bool
+) -> Iterator[Batch]:
+    """Make batches of groups of files, and of the parts of a file that is much larger than one."""
+    numbers = count()
+    for group in _group(entries, batch_bytes):
+        first, size = group[0], sum([entry.size for entry in group])
+        paths = "\0".join([entry.path for entry in group])
+        parts = parts_of(manifest.root, first.path, first.size, batch_bytes)
+        is_whole = len(parts) == 1
+        for start, stop in parts:
+            yield Batch(
+                number=next(numbers),
+                kind=manifest.kind,
+                root=manifest.root,
+                paths=paths,
+                size=size if is_whole else (stop or size) - start,
+                start=start,
+                stop=stop,
+                follow_links=follow_links,
+                sizes=array("q", [entry.size for entry in group if is_whole]),
+                modified_ns=array("q", [entry.modified_ns for entry in group if is_whole]),
+            )
+
+
+def _group(entries: Iterable[_Entry], batch_bytes: int) -> Iterator[list[_Entry]]:
+    """Gather files; one that is larger than a batch comes alone."""
+    group: list[_Entry] = []
+    size = 0
+    for entry in entries:
+        if group and (size + entry.size > batch_bytes or len(group) >= BATCH_FILES):
+            yield group
+            group, size = [], 0
+        group.append(entry)
+        size += entry.size
+    if group:
+        yield group
 
 
 def ledger_names(root: str, paths: Iterable[str]) -> list[str]:
@@ -169,65 +250,6 @@ def _escape(name: str) -> str:
     return name if name.isascii() else name.encode(errors="backslashreplace").decode()
 
 
-class _Entry(NamedTuple):
-    """A file found."""
-
-    path: str
-    size: int
-    modified_ns: int
-
-
-class _Pending:
-    """Gather files into batches."""
-
-    def __init__(self, manifest: Manifest, batch_bytes: int, *, follow_links: bool) -> None:
-        self._follow_links = follow_links
-        self._manifest = manifest
-        self._batch_bytes = batch_bytes
-        self._entries: list[_Entry] = []
-        self._size = 0
-
-    def add(self, entry: _Entry) -> None:
-        """Take a file; one that is much larger than a batch is cut."""
-        if self._size + entry.size > self._batch_bytes or len(self._entries) >= BATCH_FILES:
-            self.close()
-            parts = parts_of(self._manifest.root, entry.path, entry.size, self._batch_bytes)
-            if len(parts) > 1:
-                for start, stop in parts:
-                    size = (stop or entry.size) - start
-                    self._append(entry.path, size, start, stop)
-                return
-        self._entries.append(entry)
-        self._size += entry.size
-
-    def close(self) -> None:
-        """Make a batch of what was gathered."""
-        if self._entries:
-            self._append(
-                "\0".join(entry.path for entry in self._entries),
-                self._size,
-                sizes=array("q", (entry.size for entry in self._entries)),
-                modified_ns=array("q", (entry.modified_ns for entry in self._entries)),
-            )
-            self._entries.clear()
-            self._size = 0
-
-    def _append(
-        self,
-        paths: str,
-        size: int,
-        start: int = 0,
-        stop: int | None = None,
-        **listed: "array[int]",
-    ) -> None:
-        made, follow = self._manifest, self._follow_links
-        made.batches.append(
-            Batch(
-                len(made.batches), made.kind, made.root, paths, size, start, stop, follow, **listed
-            )
-        )
-
-
 def _match(
     found: Iterator[_Entry], known: Iterator[Known], root: str, vanished: list[str]
 ) -> Iterator[tuple[_Entry, Known | None]]:
@@ -236,10 +258,10 @@ def _match(
     Two streams side by side: a million known files take no memory.
     """
     had = next(known, None)
-    if had is None:
-        yield from ((entry, None) for entry in found)
-        return
     for entry in found:
+        if had is None:
+            yield entry, None
+            continue
         (name,) = ledger_names(root, [entry.path])
         while had and had.name.encode() < name.encode():
             vanished.append(had.name)
@@ -254,29 +276,38 @@ def _match(
         had = next(known, None)
 
 
+class _Found(NamedTuple):
+    """What a folder holds: `key` orders it as the whole names of the files below are ordered."""
+
+    key: bytes
+    is_folder: bool
+    entry: os.DirEntry[str]
+
+
 class _Folder(NamedTuple):
     """A folder under way: what it still holds, and what is known of it."""
 
     below: str
     above: tuple[tuple[int, int], ...]
-    entries: Iterator[os.DirEntry[str]]
+    found: Iterator[_Found]
 
 
 def _walk(root: str, *, follow_links: bool) -> Iterator[_Entry]:
     """Yield every input file, in the order of the names' bytes."""
     folders = [_open_folder(root, "", (), follow_links=follow_links)]
     while folders:
-        below, above, entries = folders[-1]
-        for entry in entries:
+        below, above, found = folders[-1]
+        for _, is_folder, entry in found:
             path = below + entry.name
-            if entry.is_dir(follow_symlinks=follow_links):
+            if is_folder:
                 folder = _open_folder(root, path + os.sep, above, follow_links=follow_links)
                 folders.append(folder)
                 break
-            if entry.name.endswith(SUFFIXES) and entry.is_file(follow_symlinks=follow_links):
-                with contextlib.suppress(FileNotFoundError):
-                    status = entry.stat(follow_symlinks=follow_links)
-                    yield _Entry(path, status.st_size, status.st_mtime_ns)
+            try:
+                status = entry.stat(follow_symlinks=follow_links)
+            except FileNotFoundError:
+                continue
+            yield _Entry(path, status.st_size, status.st_mtime_ns)
         else:
             folders.pop()
 
@@ -284,7 +315,7 @@ def _walk(root: str, *, follow_links: bool) -> Iterator[_Entry]:
 def _open_folder(
     root: str, below: str, above: tuple[tuple[int, int], ...], *, follow_links: bool
 ) -> _Folder:
-    """List a folder in the order of its names' bytes, without what is hidden.
+    """List a folder in the order of its names' bytes, without what is hidden or no input.
 
     `above` are the folders that lead here, by device and number: a link back to one is a loop, and
     holds nothing.
@@ -298,12 +329,8 @@ def _open_folder(
         here = (status.st_dev, status.st_ino)
         if here in above:
             return _Folder(below, above, iter(()))
-        with os.scandir(path) as found:
-            entries = [
-                (_name_order(entry, follow_links=follow_links), entry)
-                for entry in found
-                if not entry.name.startswith(".")
-            ]
+        with os.scandir(path) as entries:
+            found = list(_look_at(entries, follow_links=follow_links))
     except FileNotFoundError:
         return _Folder(below, above, iter(()))  # vanished since its parent was listed
     except OSError as error:
@@ -311,14 +338,20 @@ def _open_folder(
             f"the folder {_escape(path)} can't be read: {error.strerror}",
             hint="give the loading user the right to read it, or name another folder",
         ) from error
-    entries.sort(key=itemgetter(0))
-    return _Folder(below, (*above, here), (entry for _, entry in entries))
+    found.sort(key=itemgetter(0))
+    return _Folder(below, (*above, here), iter(found))
 
 
-def _name_order(entry: os.DirEntry[str], *, follow_links: bool) -> bytes:
-    """Sort a folder as the whole names of its files sort: with the separator at a folder's end."""
-    name = _escape(entry.name).encode()
-    return name + b"/" if entry.is_dir(follow_symlinks=follow_links) else name
+def _look_at(entries: Iterable[os.DirEntry[str]], *, follow_links: bool) -> Iterator[_Found]:
+    for entry in entries:
+        name = entry.name
+        if name[0] == ".":
+            continue
+        if entry.is_dir(follow_symlinks=follow_links):
+            # With the separator, a folder stands where its files' whole names stand.
+            yield _Found(_escape(name).encode() + b"/", True, entry)
+        elif name.endswith(SUFFIXES) and entry.is_file(follow_symlinks=follow_links):
+            yield _Found(_escape(name).encode(), False, entry)
 
 
 def parts_of(

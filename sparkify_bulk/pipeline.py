@@ -121,6 +121,8 @@ def plan(settings: Settings) -> tuple[dict[Kind, Manifest], float | None]:
         grows = merge.star_exists(connection, names.star)
         known = partial(ledger.known_files, connection, names.ledger) if grows else None
         manifests = _list_kinds(settings, known)
+        for manifest in manifests.values():
+            manifest.look_ahead()
         pace = ledger.last_pace(connection, names.ledger)
     size = sum(manifest.size for manifest in manifests.values())
     return manifests, size / pace if pace else None
@@ -176,10 +178,14 @@ def _rebuild(run: Run, manifests: dict[Kind, Manifest]) -> None:
 
 
 def _list_files(run: Run) -> dict[Kind, Manifest]:
-    """List the files to read: all, or those that the star isn't made of yet."""
-    known = partial(ledger.known_files, run.control, run.schemas.ledger) if run.grows else None
+    """List the files that a star isn't made of yet; for a new star all, as they are read."""
+    if not run.grows:
+        return _list_kinds(run.settings, None)
+    known = partial(ledger.known_files, run.control, run.schemas.ledger)
     with phase(run, "list files"):
         manifests = _list_kinds(run.settings, known)
+        for manifest in manifests.values():
+            manifest.look_ahead()
     for manifest in manifests.values():
         books_of(run.report, manifest.kind).files_skipped = manifest.same
         _tell_vanished(manifest)
@@ -200,7 +206,7 @@ def _list_kinds(
                 is_same=partial(_is_same, root) if settings.rehash else None,
                 follow_links=settings.follow_links,
             )
-    if not any(manifest.files + manifest.same for manifest in manifests.values()):
+    if not any(manifest.look_ahead(1) + manifest.same for manifest in manifests.values()):
         roots = " or ".join(manifest.root for manifest in manifests.values())
         raise UsageError(
             f"no song or log files in {roots}",
@@ -276,13 +282,13 @@ def _stage_kind_again(
     parts: list[Extract] = []
     for reject in rejects:
         part = retry(kind, len(names), reject.offset, reject.raw)
-        if part.rejects or not part.records.total():
+        if part.rejects or not part.records.height:
             books.records += 1
             books.rejected += 1
             run.report.rejects.add(part.rejects[0].reason if part.rejects else "malformed_json")
             continue
-        books.records += part.records.total()
-        books.filtered += part.filtered.total()
+        books.records += int(part.records["number"].sum())
+        books.filtered += int(part.filtered["number"].sum())
         books.accepted += part.frame.height
         names.append(reject.file)
         settled.append(reject.reject_id)

@@ -22,12 +22,26 @@ from sparkify_bulk.report import Phase, megabytes, thousands
 logger = logging.getLogger("sparkify_bulk")
 
 
+def costs(phase: Phase) -> str:
+    """Say what a phase or step took: wall time, and processor time on both sides."""
+    server = phase.server_cpu_seconds
+    there = "" if server is None else f", server CPU {server:.2f} s"
+    return (
+        f"{phase.name}: from {phase.began:.2f} s on, {phase.seconds:.2f} s, "
+        f"client CPU {phase.client_cpu_seconds:.2f} s{there}"
+    )
+
+
 class LogWatch:
     """Write a log line a phase."""
 
-    def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
+    def begin(self, phase: str) -> None:
         """Write what begins, where somebody wants to know."""
-        logger.debug("%s: begins, %d files, %s", phase, files, megabytes(bytes_))
+        logger.debug("%s: begins", phase)
+
+    def expect(self, *, files: int, bytes_: int) -> None:
+        """Write how much there is to read, where somebody wants to know."""
+        logger.debug("%d files listed, %s", files, megabytes(bytes_))
 
     def advance(self, *, files: int, bytes_: int, records: int) -> None:
         """Write how far a phase got, where somebody wants to know."""
@@ -37,6 +51,8 @@ class LogWatch:
         """Write how long the phase took."""
         handled = f", {phase.records:,} records, {megabytes(phase.bytes)}" if phase.records else ""
         logger.info("%s: %.2f s%s", phase.name, phase.seconds, handled)
+        for part in (phase, *phase.steps):
+            logger.debug("%s", costs(part))
 
 
 class _Handled(ProgressColumn):
@@ -44,9 +60,9 @@ class _Handled(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         files, total = task.fields["files"], task.fields["all_files"]
-        if not total:
+        if not files:
             return Text("")
-        some = f"{files:,}/{total:,}" if files < total else f"{total:,}"
+        some = f"{files:,}/{total:,}" if total and files < total else f"{files:,}"
         done = megabytes(int(task.completed))
         rate = task.fields["rate"]
         pace = f" {thousands(rate)} rec/s" if rate else ""
@@ -84,11 +100,16 @@ class TerminalWatch:
             self._progress.stop_task(self._task)
         self._progress.stop()
 
-    def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
+    def begin(self, phase: str) -> None:
         """Draw the bar of a phase."""
         self._task = self._progress.add_task(
-            phase, total=bytes_ or None, files=0, all_files=files, records=0, rate=None
+            phase, total=None, files=0, all_files=None, records=0, rate=None
         )
+
+    def expect(self, *, files: int, bytes_: int) -> None:
+        """Give the bar its length."""
+        if self._task is not None:
+            self._progress.update(self._task, total=bytes_ or None, all_files=files)
 
     def advance(self, *, files: int, bytes_: int, records: int) -> None:
         """Move the bar on."""

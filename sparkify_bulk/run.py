@@ -38,8 +38,11 @@ _SET_LOCK_TIMEOUT = "SELECT pg_catalog.set_config('lock_timeout', %s, true)"
 class Watch(Protocol):
     """Somebody who watches a run: told what begins, what goes on, and what has ended."""
 
-    def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
-        """Tell that a phase begins, and how much lies before it where that is known."""
+    def begin(self, phase: str) -> None:
+        """Tell that a phase begins."""
+
+    def expect(self, *, files: int, bytes_: int) -> None:
+        """Tell how much there is to read in a phase, once that is known."""
 
     def advance(self, *, files: int, bytes_: int, records: int) -> None:
         """Tell that the phase got this much further."""
@@ -51,7 +54,10 @@ class Watch(Protocol):
 class Unwatched:
     """Nobody watches."""
 
-    def begin(self, phase: str, *, files: int = 0, bytes_: int = 0) -> None:
+    def begin(self, phase: str) -> None:
+        """Do nothing."""
+
+    def expect(self, *, files: int, bytes_: int) -> None:
         """Do nothing."""
 
     def advance(self, *, files: int, bytes_: int, records: int) -> None:
@@ -293,22 +299,18 @@ def stop_watch(report: Report, begun: float) -> None:
 
 
 @contextlib.contextmanager
-def phase(
-    run: Run, name: str, files: int = 0, bytes_: int = 0, books: InputReport | None = None
-) -> Iterator[list[Phase]]:
+def phase(run: Run, name: str, books: InputReport | None = None) -> Iterator[list[Phase]]:
     """Time one step of a run, and tell who watches.
 
     Args:
         run: the run.
         name: the step.
-        files: how many files lie before it, where that is known.
-        bytes_: and how many bytes.
         books: of what it reads.
 
     Yields:
         A list to fill with the steps that it consists of.
     """
-    run.watch.begin(name, files=files, bytes_=bytes_)
+    run.watch.begin(name)
     begun, client, server = time.monotonic(), time.process_time(), backend_seconds(run.backends)
     steps: list[Phase] = []
     yield steps

@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 from arro3.core import DataType, Table
 from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 
-from sparkify_bulk import gather, statements
+from sparkify_bulk import statements
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.extract import FileCounts, extract, join_digests
-from sparkify_bulk.gather import Credits, best_credits
+from sparkify_bulk.extract import Books, extract, join_digests
+from sparkify_bulk.gather import Credits
 from sparkify_bulk.lanes import Lane
 from sparkify_bulk.manifest import Batch, Kind, ledger_names
 from sparkify_bulk.records import Reject
@@ -75,10 +75,11 @@ class Target:
 
 
 class Part(NamedTuple):
-    """The account of a part of a big file, and the byte at which it begins."""
+    """What was read of a part of a big file: a row of its books, and where the part begins."""
 
+    file: str
     start: int
-    counts: FileCounts
+    books: pl.DataFrame
 
 
 @dataclass(slots=True)
@@ -194,13 +195,13 @@ def stage_batch(
     staged = Staged(batch.kind)
     files = batch.files
     names = ledger_names(batch.root, files)
-    counts = [FileCounts(file) for file in files]
+    books = Books(files)
     with lane.connection.transaction():
         # Nothing staged outlives a crash anyway, and the commit that publishes is synchronous.
         lane.connection.execute("SET LOCAL synchronous_commit = off")
-        for part in extract(batch, counts, slowly=target.slowly):
+        for part in extract(batch, books, lane.reader, slowly=target.slowly):
             frames = (
-                _new_star_frames(part.frame, names, staged, naming)
+                _new_star_frames(batch, part.frame, names, staged, naming)
                 if target.build
                 else _frames(batch.kind, part.frame, names)
             )
@@ -209,15 +210,15 @@ def stage_batch(
                 staged.reasons.update(reject.reason for reject in part.rejects)
                 _log_rejects(part.rejects, names)
             staged.rows.update(_send(lane, target, frames))
-        _balance(counts)
+        closed = books.close()
         if batch.is_part:
-            staged.part = Part(batch.start, counts[0])
+            staged.part = Part(files[0], batch.start, closed)
         else:
-            frame = _file_frame(batch.kind, counts, names, target.run_id)
+            frame = _file_frame(batch.kind, closed, names, target.run_id)
             staged.rows.update(_send(lane, target, {"staged_files": frame}))
     staged.files = len(files) if batch.start == 0 else 0
     for what in ("bytes", "records", "accepted", "filtered", "rejected"):
-        setattr(staged, what, sum(getattr(count, what) for count in counts))
+        setattr(staged, what, closed[what].sum())
     return staged
 
 
@@ -233,17 +234,18 @@ def stage_parts(
         root: the folder that they are below.
         parts: in any order.
     """
-    files: dict[str, FileCounts] = {}
-    digests: dict[str, list[bytes]] = {}
-    for _, part in sorted(parts, key=attrgetter("start")):
-        whole = files.setdefault(part.file, FileCounts(part.file))
-        for what in ("bytes", "records", "accepted", "filtered", "rejected"):
-            setattr(whole, what, getattr(whole, what) + getattr(part, what))
-        whole.modified_ns = max(whole.modified_ns, part.modified_ns)
-        digests.setdefault(part.file, []).append(part.digest)
-    for name, whole in files.items():
-        whole.digest = join_digests(digests[name])
-    frame = _file_frame(kind, list(files.values()), ledger_names(root, files), target.run_id)
+    ordered = sorted(parts, key=attrgetter("file", "start"))
+    books = pl.concat(part.books for part in ordered)
+    files = pl.Series("file", [part.file for part in ordered], dtype=pl.String)
+    counts = ("bytes", "records", "accepted", "filtered", "rejected")
+    whole = (
+        books.with_columns(files)
+        .group_by("file", maintain_order=True)
+        .agg(pl.col(counts).sum(), pl.col("modified_ns").max(), "digest")
+        .with_columns(pl.col("digest").map_elements(join_digests, return_dtype=pl.Binary))
+    )
+    names = ledger_names(root, whole["file"])
+    frame = _file_frame(kind, whole.drop("file"), names, target.run_id)
     return _send(lane, target, {"staged_files": frame})
 
 
@@ -261,26 +263,6 @@ def _log_rejects(rejects: list[Reject], names: list[str]) -> None:
     """Name rejects in the log by place and reason; what they hold stays out of it."""
     for reject in rejects:
         logger.debug("%s line %s: %s", names[reject.file], reject.line, reject.reason)
-
-
-def read_credits(connection: Connection) -> Credits | None:
-    """Read how the songs in sight are credited, to match plays with; None if they are too many.
-
-    Of several songs with one title, artist and duration the smallest `song_id` is named.
-    """
-    columns = {
-        "title": pl.String, "artist_name": pl.String, "duration": pl.Float64,
-        "song_id": pl.String, "artist_id": pl.String,
-    }  # fmt: skip
-    with connection.cursor() as cursor:
-        (number,) = cursor.execute(statements.read("fill/credits_number")).fetchone() or (0,)
-        if number > gather.CREDITS_KEPT:
-            return None
-        with cursor.copy(statements.read("fill/credits")) as stream:
-            text = b"".join(stream)
-    return best_credits(
-        pl.read_csv(text, has_header=False, schema=columns, empty_string_is_null=False)
-    )
 
 
 def stage_again(
@@ -310,13 +292,12 @@ def _frames(kind: Kind, rows: pl.DataFrame, names: list[str]) -> dict[str, pl.Da
 
 
 def _new_star_frames(
-    rows: pl.DataFrame, names: list[str], staged: Staged, naming: Naming | None
+    batch: Batch, rows: pl.DataFrame, names: list[str], staged: Staged, naming: Naming | None
 ) -> dict[str, pl.DataFrame]:
     """Return what a new star is sent of a batch; what it is reduced to goes back with `staged`."""
-    if staged.kind == "songs":
-        songs = stage_songs(rows, names)
-        staged.songs.append(credits_of(songs))
-        return {"staged_songs": songs}
+    if batch.kind == "songs":
+        staged.songs.append(credits_of(rows, batch.number))
+        return {"staged_songs": stage_songs(rows, names)}
     staged.users.append(latest_of_each_user(rows))
     staged.keys.append(play_keys(rows))
     plays = songplays_frame(rows)
@@ -376,15 +357,6 @@ def _without_binary_views(table: Table) -> Table:
     return table
 
 
-def _balance(counts: list[FileCounts]) -> None:
-    for count in counts:
-        if count.records != count.accepted + count.filtered + count.rejected:
-            raise BooksError(
-                f"{count.file}: {count.records} records, but {count.accepted} accepted, "
-                f"{count.filtered} filtered and {count.rejected} rejected"
-            )
-
-
 def _reject_frame(kind: Kind, rejects: list[Reject], names: list[str]) -> pl.DataFrame:
     rows = [
         (kind, names[reject.file], reject.line, reject.offset, reject.column, reject.reason,
@@ -398,12 +370,9 @@ def _reject_frame(kind: Kind, rejects: list[Reject], names: list[str]) -> pl.Dat
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _file_frame(
-    kind: Kind, counts: list[FileCounts], names: list[str], run_id: int
-) -> pl.DataFrame:
-    integers = ("bytes", "modified_ns", "records", "accepted", "filtered", "rejected")
-    columns: dict[str, Any] = {name: [getattr(c, name) for c in counts] for name in integers}
-    return pl.DataFrame(
-        {"file": names, **columns, "digest": [count.digest for count in counts]},
-        schema_overrides={"file": pl.String, "digest": pl.Binary},
-    ).with_columns(pl.lit(kind).alias("kind"), pl.lit(run_id, pl.Int64).alias("run_id"))
+def _file_frame(kind: Kind, books: pl.DataFrame, names: list[str], run_id: int) -> pl.DataFrame:
+    return books.with_columns(
+        pl.Series("file", names, dtype=pl.String),
+        pl.lit(kind).alias("kind"),
+        pl.lit(run_id, pl.Int64).alias("run_id"),
+    )

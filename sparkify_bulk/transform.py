@@ -426,13 +426,29 @@ def name_songs(songplays: pl.DataFrame, credits_: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def credits_of(songs: pl.DataFrame) -> pl.DataFrame:
-    """Return what plays must equal to name the songs of a frame.
+CREDITS: dict[str, pl.DataType] = {
+    "title": _TEXT,
+    "artist_name": _TEXT,
+    "duration": _FLOAT,
+    "song_id": _TEXT,
+    "artist_id": _TEXT,
+    "source": _INTEGER,
+    "source_offset": _INTEGER,
+}
+
+
+def credits_of(songs: pl.DataFrame, batch: int) -> pl.DataFrame:
+    """Return what plays must equal to name the songs of a frame, and the order of their sources.
+
+    Of two records of a song the one with the greater (`source`, `source_offset`) is the row:
+    batches, and files in them, come in the order of their paths.
 
     Args:
-        songs: frame of `staged_songs`.
+        songs: typed frame of songs.
+        batch: the number of their batch.
     """
-    return songs.select("title", "artist_name", "duration", "song_id", "artist_id")
+    source = pl.lit(batch, pl.Int64) * 2**32 + pl.col("file").cast(pl.Int64)
+    return songs.with_columns(source.alias("source")).select(*CREDITS)
 
 
 def play_keys(plays: pl.DataFrame) -> pl.Series:

@@ -3,8 +3,10 @@
 import gzip
 import json
 import os
+import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -15,7 +17,7 @@ from polars.testing import assert_frame_equal
 from trees import MOMENT, Tree, event, lines, song
 
 from sparkify_bulk import extract as extracting
-from sparkify_bulk.extract import Extract, FileCounts, Segment, extract
+from sparkify_bulk.extract import Books, Extract, Segment, extract
 from sparkify_bulk.manifest import Batch, Kind, make_manifest
 from sparkify_bulk.records import Reject
 from sparkify_bulk.transform import RULES
@@ -30,18 +32,18 @@ BATCH = Batch(0, "events", ".", "x.json", 0)
 
 def read(
     kind: Kind, root: Path, **options: Any
-) -> tuple[pl.DataFrame, list[Reject], list[FileCounts]]:
+) -> tuple[pl.DataFrame, list[Reject], list[SimpleNamespace]]:
     """Extract a whole folder; return all rows, all rejects and the books, file by file."""
     manifest = make_manifest(kind, str(root), **options)
     frames = [pl.DataFrame(schema=RULES[kind].typed)]
     rejects: list[Reject] = []
-    books: list[FileCounts] = []
+    books: list[SimpleNamespace] = []
     for batch in manifest.batches:
-        counts = [FileCounts(file) for file in batch.files]
+        counts = Books(batch.files)
         for part in extract(batch, counts):
             frames.append(part.frame)
             rejects.extend(part.rejects)
-        books.extend(counts)
+        books.extend(SimpleNamespace(**row) for row in counts.close().rows(named=True))
     for count in books:
         assert count.records == count.accepted + count.filtered + count.rejected
     return pl.concat(frames), rejects, books
@@ -65,8 +67,8 @@ def assert_paths_agree(kind: Kind, data: bytes) -> None:
     other = salvaged(kind, data)
     assert other.rejects == [], "the fast path accepted what the salvage path rejects"
     assert_frame_equal(one.frame, other.frame)
-    assert sum(one.records.values()) == sum(other.records.values())
-    assert sum(one.filtered.values()) == sum(other.filtered.values())
+    assert one.records["number"].sum() == other.records["number"].sum()
+    assert one.filtered["number"].sum() == other.filtered["number"].sum()
 
 
 # --- the two paths agree --------------------------------------------------------------------------
@@ -307,6 +309,36 @@ def test_one_bad_record_leaves_the_rest_to_the_fast_path(
     assert sum(salvaged_bytes) <= 2000
 
 
+# --- many small files -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("odd", ["none", "crlf", "blank first", "two", "pretty", "empty", "bad"])
+@pytest.mark.parametrize("ending", [b"", b"\n"])
+def test_small_files_read_together_are_told_apart(tree: Tree, odd: str, ending: bytes) -> None:
+    """Whatever one of many small files looks like, each record is counted to its own file."""
+    for number in range(5):
+        tree.songs(f"{number}.json", json.dumps(song(number)).encode() + ending)
+    other = {
+        "none": json.dumps(song(9)).encode(),
+        "crlf": json.dumps(song(9)).encode() + b"\r\n",
+        "blank first": b"\n \n" + json.dumps(song(9)).encode(),
+        "two": lines(song(9), song(10)),
+        "pretty": json.dumps(song(9), indent=2).encode(),
+        "empty": b"",
+        "bad": BAD,
+    }[odd]
+    tree.songs("2.json", other + ending)
+    frame, rejects, books = read("songs", tree.song_folder)
+    records = {"two": 2, "empty": 0}.get(odd, 1)
+    assert [count.records for count in books] == [1, 1, records, 1, 1]
+    assert [count.accepted for count in books] == [1, 1, 0 if odd == "bad" else records, 1, 1]
+    assert [(reject.file, reject.offset) for reject in rejects] == [(2, 0)] * (odd == "bad")
+    assert frame.filter(pl.col("file") == 4)["song_id"].to_list() == [song(4)["song_id"]]
+    offsets = frame.filter(pl.col("file") == 2)["source_offset"].to_list()
+    expected = [match.start() for match in re.finditer(rb"\{", other)] if records else []
+    assert offsets == ([] if odd == "bad" else expected[:records])
+
+
 # --- files that can't be read ----------
 
 
@@ -339,8 +371,7 @@ def test_a_file_that_vanished_is_a_reject(tree: Tree) -> None:
     tree.logs("b.json", event(2))
     (batch,) = make_manifest("events", str(tree.log_folder)).batches
     gone.unlink()
-    counts = [FileCounts(file) for file in batch.files]
-    parts = list(extract(batch, counts))
+    parts = list(extract(batch, Books(batch.files)))
     assert [reject.reason for part in parts for reject in part.rejects] == ["unreadable_file"]
     assert sum(part.frame.height for part in parts) == 1
 
@@ -355,7 +386,7 @@ def test_what_took_a_files_place_is_not_read(tree: Tree, what: str) -> None:
         os.mkfifo(path)
     else:
         path.symlink_to("/dev/zero")
-    (part,) = extract(batch, [FileCounts("a.json")])
+    (part,) = extract(batch, Books(["a.json"]))
     assert [reject.reason for reject in part.rejects] == ["unreadable_file"]
 
 
@@ -364,7 +395,7 @@ def test_a_file_that_shrank_is_read_to_its_end(tree: Tree) -> None:
     path = tree.logs("a.json", *RECORDS)
     (batch,) = make_manifest("events", str(tree.log_folder)).batches
     path.write_bytes(lines(*RECORDS[:2]))
-    (part,) = extract(batch, [FileCounts("a.json")])
+    (part,) = extract(batch, Books(["a.json"]))
     assert (part.frame.height, part.rejects) == (2, [])
 
 

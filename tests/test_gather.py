@@ -7,7 +7,14 @@ import pytest
 
 from sparkify_bulk import gather
 from sparkify_bulk.gather import Doubtful, Plays, Songs, Users
-from sparkify_bulk.transform import EARLIEST_MS, LATEST_MS, latest_of_each_user, play_keys
+from sparkify_bulk.transform import (
+    EARLIEST_MS,
+    LATEST_MS,
+    SONGS,
+    credits_of,
+    latest_of_each_user,
+    play_keys,
+)
 
 
 def moment(milliseconds: int) -> datetime:
@@ -102,24 +109,39 @@ def test_users_are_reduced_to_their_latest_plays(
     assert users.take() is None
 
 
-def credits_of(*songs: tuple[str, str]) -> pl.DataFrame:
-    """Return how songs are credited: number and title of each."""
-    rows = [(title, "A", 1.5, song_id, "AR") for song_id, title in songs]
-    names = ("title", "artist_name", "duration", "song_id", "artist_id")
-    return pl.DataFrame(rows, schema=names, orient="row")
+def songs_of(*batches: list[tuple[str, str]]) -> Songs:
+    """Take note of batches of songs: number and title of each."""
+    noted = Songs()
+    for number, batch in enumerate(batches):
+        rows = [
+            {"file": 0, "song_id": song_id, "title": title, "artist_name": "A", "duration": 1.5,
+             "source_offset": offset}
+            for offset, (song_id, title) in enumerate(batch)
+        ]  # fmt: skip
+        noted.add(credits_of(pl.DataFrame(rows, schema=SONGS), number))
+    return noted
 
 
-def test_credits_name_the_smallest_song(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each title, artist and duration stands once; where that can't be said, nothing is."""
-    songs = Songs()
-    songs.add(credits_of(("S3", "T"), ("S2", "U")))
-    songs.add(credits_of(("S1", "T")))
+def named(songs: Songs) -> list[tuple[str, str]]:
+    """Return which song each title names."""
     found = songs.credits()
     assert found is not None
-    assert sorted(found["song_id"]) == ["S1", "S2"]
-    songs.add(credits_of(("S1", "V")))
-    assert songs.credits() is None
+    return sorted(found.select("title", "song_id").rows())
+
+
+def test_credits_name_the_smallest_song() -> None:
+    """Of several songs with one title, artist and duration the smallest number is named."""
+    assert named(songs_of([("S3", "T"), ("S2", "U")], [("S1", "T")])) == [("T", "S1"), ("U", "S2")]
+    assert named(songs_of()) == []
+
+
+def test_a_song_described_twice_is_credited_as_its_last_source_says() -> None:
+    """The record of the later file counts, and in one file the later one, whoever read it first."""
+    twice = songs_of([("S1", "old"), ("S2", "older"), ("S2", "later")], [("S1", "new")])
+    assert named(twice) == [("later", "S2"), ("new", "S1")]
+
+
+def test_too_many_songs_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound nothing is said of what plays may name."""
     monkeypatch.setattr(gather, "CREDITS_KEPT", 1)
-    many = Songs()
-    many.add(credits_of(("S1", "T"), ("S2", "T")))
-    assert many.credits() is None
+    assert songs_of([("S1", "T"), ("S2", "T")]).credits() is None

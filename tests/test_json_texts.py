@@ -14,7 +14,7 @@ from json_texts import ACCEPTED, FILES, LEFT_TO_US, REFUSED
 from trees import event, song
 
 from sparkify_bulk import extract as extracting
-from sparkify_bulk.extract import FileCounts, extract
+from sparkify_bulk.extract import Books, extract
 from sparkify_bulk.manifest import Kind, make_manifest
 from sparkify_bulk.records import MAX_DEPTH, Reject, Rejection, decode_records
 from sparkify_bulk.transform import PARSED_EVENT, PARSED_SONG, RULES
@@ -35,11 +35,12 @@ def read(kind: Kind, root: Path, *, slowly: bool) -> Outcome:
     rejects: list[Reject] = []
     books: list[tuple[int, ...]] = []
     for batch in make_manifest(kind, str(root)).batches:
-        counts = [FileCounts(file) for file in batch.files]
+        counts = Books(batch.files)
         for part in extract(batch, counts, slowly=slowly):
             frames.append(part.frame)
             rejects.extend(part.rejects)
-        books += [(c.records, c.accepted, c.filtered, c.rejected, c.bytes) for c in counts]
+        fates = counts.close().select("records", "accepted", "filtered", "rejected", "bytes")
+        books += fates.rows()
     rows = sorted(repr(row) for row in pl.concat(frames).rows())
     return rows, books, rejects
 

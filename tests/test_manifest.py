@@ -49,11 +49,29 @@ def test_batches_keep_to_bytes_and_files(tree: Tree, monkeypatch: pytest.MonkeyP
     for number in range(20):
         tree.logs(f"{number:02}.json", b"x" * 100)
     made = make_manifest("events", str(tree.log_folder), batch_bytes=350)
-    assert [len(batch.files) for batch in made.batches] == [3] * 6 + [2]
-    assert [batch.number for batch in made.batches] == list(range(7))
+    batches = list(made.batches)
+    assert [len(batch.files) for batch in batches] == [3] * 6 + [2]
+    assert [batch.number for batch in batches] == list(range(7))
     assert (made.files, made.size) == (20, 2000)
     monkeypatch.setattr(listing, "BATCH_FILES", 2)
-    assert len(make_manifest("events", str(tree.log_folder)).batches) == 10
+    assert make_manifest("events", str(tree.log_folder)).look_ahead() == 10
+
+
+def test_batches_are_listed_as_they_are_asked_for(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first batches come before the last files are listed; every batch comes once, in order."""
+    monkeypatch.setattr(listing, "BATCH_FILES", 1)
+    for number in range(5):
+        tree.logs(f"{number}.json", b"x")
+    made = make_manifest("events", str(tree.log_folder))
+    assert made.look_ahead(2) == 2
+    assert made.files < 5
+    assert next(made.batches).files == ["0.json"]
+    assert made.look_ahead(1) == 1
+    assert [batch.files for batch in made.batches] == [[f"{n}.json"] for n in range(1, 5)]
+    assert made.files == 5
+    assert made.look_ahead() == 0
 
 
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n", b" \n\n"])
@@ -61,7 +79,7 @@ def test_a_big_file_is_cut_between_records(tree: Tree, newline: bytes) -> None:
     """Parts of a big file follow each other without a gap, and each begins with a record."""
     data = lines(*(event(number) for number in range(50))).replace(b"\n", newline)
     tree.logs("x.json", data)
-    parts = make_manifest("events", str(tree.log_folder), batch_bytes=1000).batches
+    parts = list(make_manifest("events", str(tree.log_folder), batch_bytes=1000).batches)
     assert len(parts) > 5
     assert (parts[0].start, parts[-1].stop) == (0, None)
     for one, other in pairwise(parts):

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from trees import Tree, event, song
 
-from sparkify_bulk.extract import FileCounts, extract
+from sparkify_bulk.extract import Books, extract
 from sparkify_bulk.manifest import Batch, Kind
 from sparkify_bulk.transform import RULES
 
@@ -82,19 +82,19 @@ def read(
     kind: Kind, root: Path, names: list[str], *, slowly: bool
 ) -> tuple[pl.DataFrame, list[tuple[int, bytes, int]]]:
     """Extract files, whose books must balance; return rows; and file, bytes, offset of rejects."""
-    counts = [FileCounts(name) for name in names]
+    books = Books(names)
     frames = [pl.DataFrame(schema=RULES[kind].typed)]
     rejects = []
-    for part in extract(Batch(0, kind, str(root), "\0".join(names), 0), counts, slowly=slowly):
+    for part in extract(Batch(0, kind, str(root), "\0".join(names), 0), books, slowly=slowly):
         frames.append(part.frame)
         for reject in part.rejects:
             assert reject.offset is not None
             rejects.append((reject.file, reject.raw, reject.offset))
     rows = pl.concat(frames)
-    for index, count in enumerate(counts):
-        assert count.records == count.accepted + count.filtered + count.rejected
-        assert count.accepted == rows.filter(pl.col("file") == index).height
-        assert count.rejected == sum(file == index for file, *_ in rejects)
+    for index, count in enumerate(books.close().rows(named=True)):
+        assert count["records"] == count["accepted"] + count["filtered"] + count["rejected"]
+        assert count["accepted"] == rows.filter(pl.col("file") == index).height
+        assert count["rejected"] == sum(file == index for file, *_ in rejects)
     return rows, rejects
 
 

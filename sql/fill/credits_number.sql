@@ -1,2 +1,0 @@
--- How many songs plays may be matched with.
-SELECT count(*) FROM songs;
