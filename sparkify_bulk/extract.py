@@ -32,7 +32,7 @@ from sparkify_bulk.records import (
     decode_records,
     end_of_whole_records,
 )
-from sparkify_bulk.transform import RULES, Row, Rules, doubtful_rows, hides_numbers
+from sparkify_bulk.transform import RULES, Row, Rules, doubtful_rows, may_be_rounded
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -446,7 +446,9 @@ def _parse_fast(found: Packed | list[Segment], rules: Rules) -> Extract | None:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
     places = _place(found, parsed.height, with_offset=rules.needs_offset)
-    if places is None or hides_numbers(parsed) or not _text_is_text(sources, parsed, rules):
+    if places is None or not _text_is_text(sources, parsed, rules):
+        return None
+    if not _numbers_are_exact(sources, parsed, rules):
         return None
     parsed = parsed.with_columns(places)
     typed = rules.type_frame(parsed)
@@ -542,6 +544,19 @@ def _text_is_text(sources: list[bytes], parsed: pl.DataFrame, rules: Rules) -> b
             values = (found.value.get(key) for key in rules.doubtful)
             if not all(value is None or isinstance(value, str) for value in values):
                 return False
+    return True
+
+
+def _numbers_are_exact(sources: list[bytes], parsed: pl.DataFrame, rules: Rules) -> bool:
+    """Look again at large numbers that may be text: those that are no text may be rounded."""
+    key = rules.may_be_text
+    if key is None or not may_be_rounded(parsed, key):
+        return True
+    try:
+        # As a Categorical, a value that isn't text is an error.
+        pl.scan_ndjson(_as_files(sources), schema={key: pl.Categorical}).collect()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return False
     return True
 
 

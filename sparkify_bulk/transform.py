@@ -30,9 +30,8 @@ Record = Mapping[str, Any]
 Row = tuple[Any, ...]
 
 _TEXT = pl.String()
-# As a Categorical, a value that isn't text is an error; as a String it would be turned into text in
-# silence. It costs nothing where few values repeat, and too much where most differ.
-_STRICT_TEXT = pl.Categorical()
+# Whole numbers below this are the same as floats.
+_EXACT = 2**53
 _INTEGER = pl.Int64()
 _FLOAT = pl.Float64()
 
@@ -53,7 +52,9 @@ class Rules:
         is_filtered: is a parsed record none of ours (an event that isn't a songplay)?
         type_frame: parsed frame, with `file` and `offset`, to typed frame without filtered records.
         is_clean: is every record of a typed frame acceptable?
-        doubtful: JSON keys parsed as String, mapped to their typed columns.
+        doubtful: JSON keys parsed as String that must be text in the file: Polars makes text of
+            numbers, truth values, objects and arrays without a word.
+        may_be_text: the JSON key of whole numbers that may be written as text, parsed as String.
         needs_offset: is the record's place in its file part of its row?
         check: decoded record to row of the typed frame without `file`, None if it is filtered.
     """
@@ -64,6 +65,7 @@ class Rules:
     type_frame: Callable[[pl.DataFrame], pl.DataFrame]
     is_clean: Callable[[pl.DataFrame], bool]
     doubtful: tuple[str, ...]
+    may_be_text: str | None
     needs_offset: bool
     check: Callable[[Record, int], Row | None]
 
@@ -71,20 +73,20 @@ class Rules:
 # --- events -----------------------------------------------------------------------------------
 
 PARSED_EVENT: dict[str, pl.DataType] = {
-    "page": _STRICT_TEXT,
+    "page": _TEXT,
     "ts": _INTEGER,
-    "userId": _STRICT_TEXT,
-    "firstName": _STRICT_TEXT,
-    "lastName": _STRICT_TEXT,
-    "gender": _STRICT_TEXT,
-    "level": _STRICT_TEXT,
+    "userId": _TEXT,
+    "firstName": _TEXT,
+    "lastName": _TEXT,
+    "gender": _TEXT,
+    "level": _TEXT,
     "song": _TEXT,
     "artist": _TEXT,
     "length": _FLOAT,
     "sessionId": _INTEGER,
     "itemInSession": _INTEGER,
-    "location": _STRICT_TEXT,
-    "userAgent": _STRICT_TEXT,
+    "location": _TEXT,
+    "userAgent": _TEXT,
 }
 
 PLAYS: dict[str, pl.DataType] = {
@@ -116,19 +118,19 @@ def _type_events(parsed: pl.DataFrame) -> pl.DataFrame:
         "ts",
         # Text that isn't plain digits becomes NULL here, and is looked at record by record.
         pl.when(pl.col("page").is_not_null())
-        .then(pl.col("userId").cast(pl.String).cast(pl.Int64, strict=False))
+        .then(pl.col("userId").cast(pl.Int64, strict=False))
         .alias("user_id"),
-        pl.col("firstName").cast(pl.String).alias("first_name"),
-        pl.col("lastName").cast(pl.String).alias("last_name"),
-        pl.col("gender").cast(pl.String),
-        pl.col("level").cast(pl.String),
+        pl.col("firstName").alias("first_name"),
+        pl.col("lastName").alias("last_name"),
+        "gender",
+        "level",
         pl.col("song").alias("song_title"),
         pl.col("artist").alias("artist_name"),
         pl.col("length").alias("duration"),
         pl.col("sessionId").alias("session_id"),
         pl.col("itemInSession").alias("item_in_session"),
-        _empty_to_null(pl.col("location").cast(pl.String)),
-        pl.col("userAgent").cast(pl.String).alias("user_agent"),
+        _empty_to_null(pl.col("location")),
+        pl.col("userAgent").alias("user_agent"),
     )
 
 
@@ -256,29 +258,29 @@ def _all(frame: pl.DataFrame, *conditions: pl.Expr) -> bool:
 def _no_nul(schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
     """No text holds U+0000: PostgreSQL can't store it, and Polars makes lone surrogates into it."""
     texts = (name for name, dtype in schema.items() if dtype == pl.String)
-    return [~pl.col(name).str.contains("\0", literal=True).fill_null(value=False) for name in texts]
+    return [~pl.col(name).str.contains("\0", literal=True).any() for name in texts]
 
 
 def _empty_to_null(text: pl.Expr) -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
-def hides_numbers(parsed: pl.DataFrame) -> bool:
-    """Tell whether a strict column may hold a number beyond 64 bits: Polars takes those for text.
-
-    It writes them down as its own code would print them: `Static(U128(18446744073709551616))`.
-    """
-    strict = (name for name, dtype in parsed.schema.items() if dtype == _STRICT_TEXT)
-    found = [pl.col(name).cat.starts_with("Static(").any() for name in strict]
-    return bool(found) and bool(parsed.select(pl.any_horizontal(found)).item())
+def may_be_rounded(parsed: pl.DataFrame, column: str) -> bool:
+    """Tell whether whole numbers written as text may have been floats that were rounded."""
+    number = pl.col(column).cast(pl.Int64, strict=False)
+    return bool(parsed.select((number.is_between(-_EXACT, _EXACT)).not_().any()).item())
 
 
 def doubtful_rows(parsed: pl.DataFrame, columns: tuple[str, ...]) -> list[int]:
     """Return the rows whose text may not have been text in the file."""
-    doubt = pl.any_horizontal(
-        pl.col(name).str.contains(_DOUBTFUL).fill_null(value=False) for name in columns
-    )
-    return parsed.select(doubt.arg_true()).to_series().to_list()
+    rows: set[int] = set()
+    for name in columns:
+        text = pl.col(name)
+        # Most text begins with a capital or a quotation mark, and comparing is cheap.
+        harmless = (text < "-") | ((text >= "A") & (text < "["))
+        others = parsed.select(harmless.not_().arg_true()).to_series()
+        rows.update(others.filter(parsed[name].gather(others).str.contains(_DOUBTFUL)))
+    return sorted(rows)
 
 
 def _missing(key: str) -> Rejection:
@@ -344,13 +346,15 @@ def _float(record: Record, key: str, *, required: bool = False) -> float | None:
 
 RULES = {
     "events": Rules(
-        PARSED_EVENT, PLAYS, _OTHER_PAGE, _type_events, _plays_are_clean, ("song", "artist"),
-        needs_offset=False, check=_check_event,
+        PARSED_EVENT, PLAYS, _OTHER_PAGE, _type_events, _plays_are_clean,
+        ("page", "firstName", "lastName", "gender", "level", "song", "artist", "location",
+         "userAgent"),
+        may_be_text="userId", needs_offset=False, check=_check_event,
     ),
     "songs": Rules(
         PARSED_SONG, SONGS, pl.lit(value=False), _type_songs, _songs_are_clean,
         ("song_id", "title", "artist_id", "artist_name", "artist_location"),
-        needs_offset=True, check=_check_song,
+        may_be_text=None, needs_offset=True, check=_check_song,
     ),
 }  # fmt: skip
 
@@ -417,8 +421,10 @@ def name_songs(songplays: pl.DataFrame, credits_: pl.DataFrame) -> pl.DataFrame:
         songplays: frame of `staged_songplays`.
         credits_: `song_id` and `artist_id` by `title`, `artist_name` and `duration`, each once.
     """
+    # Few songs last as long as any of these plays: the join is half the work without the others.
+    durations = songplays["duration"].unique().implode()
     return songplays.join(
-        credits_,
+        credits_.filter(pl.col("duration").is_in(durations)),
         how="left",
         left_on=["duration", "song_title", "artist_name"],
         right_on=["duration", "title", "artist_name"],
