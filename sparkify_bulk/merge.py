@@ -1,7 +1,8 @@
 """Merge staged rows into a star, build its constraints, and switch a new star in."""
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,21 +20,20 @@ from sparkify_bulk.report import TableReport
 from sparkify_bulk.stage import use_schemas
 from sparkify_bulk.tables import NAMES, STAR
 
-# For sorts and hashes of a merge, each of which a worker runs one at a time.
-_WORK_MEM = "256MB"
-_MAINTENANCE_WORK_MEM = "512MB"
+_SETTINGS = {
+    # Compiling these statements costs more than it gives at any size.
+    "jit": "off",
+    # For sorts and hashes of a merge, each of which a worker runs one at a time.
+    "work_mem": "256MB",
+    "maintenance_work_mem": "512MB",
+}
 _SWITCH_PATIENCE_SECONDS = 120.0
 _SWITCH_PAUSE_SECONDS = 0.05
 
 
 def prepare(connection: Connection) -> None:
     """Set what merge statements need until the transaction ends."""
-    # Compiling these statements costs more than it gives at any size.
-    connection.execute("SET LOCAL jit = off")
-    connection.execute("SELECT set_config('work_mem', %s, true)", (_WORK_MEM,))
-    connection.execute(
-        "SELECT set_config('maintenance_work_mem', %s, true)", (_MAINTENANCE_WORK_MEM,)
-    )
+    _set(connection, _SETTINGS)
 
 
 def star_exists(connection: Connection, star: str) -> bool:
@@ -234,10 +234,11 @@ def _lock_tables(connection: Connection, schema: str, names: Sequence[str]) -> N
     """Lock the old tables all at once or not at all.
 
     Waiting for one of them while holding another could deadlock with a reader, and would hold up
-    everybody behind it.
+    everybody behind it. Only upkeep is waited for, by a lock that lets readers and writers be: an
+    autovacuum gives way to who waits for it, and doesn't come back.
 
     Raises:
-        SparkifyBulkError: readers kept the tables busy for too long.
+        SparkifyBulkError: the tables were in use for too long.
     """
     tables = connection.execute(
         "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = ANY (%s)",
@@ -246,18 +247,50 @@ def _lock_tables(connection: Connection, schema: str, names: Sequence[str]) -> N
     if not tables:
         return
     locked = sql.SQL(", ").join(sql.Identifier(schema, table) for (table,) in tables)
-    lock = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE NOWAIT").format(locked)
     deadline = time.monotonic() + _SWITCH_PATIENCE_SECONDS
+    try:
+        with lock_timeout(connection, _SWITCH_PATIENCE_SECONDS):
+            upkeep = sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE")
+            connection.execute(upkeep.format(locked))
+    except psycopg.errors.LockNotAvailable:
+        raise _in_use(schema, "VACUUM, ANALYZE or CREATE INDEX on them") from None
+    lock = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE NOWAIT").format(locked)
     while True:
         try:
             with connection.transaction():
                 connection.execute(lock)
         except psycopg.errors.LockNotAvailable:
             if time.monotonic() > deadline:
-                raise SparkifyBulkError(
-                    f"the tables in {schema} stayed in use for {_SWITCH_PATIENCE_SECONDS:.0f} s",
-                    hint="end the long query or transaction that reads them, and run again",
-                ) from None
+                raise _in_use(schema, "long query or transaction that reads them") from None
             time.sleep(_SWITCH_PAUSE_SECONDS)
         else:
             return
+
+
+def _in_use(schema: str, what: str) -> SparkifyBulkError:
+    return SparkifyBulkError(
+        f"the tables in {schema} stayed in use for {_SWITCH_PATIENCE_SECONDS:.0f} s",
+        hint=f"end the {what}, and run again",
+    )
+
+
+@contextlib.contextmanager
+def lock_timeout(connection: Connection, seconds: float) -> Iterator[None]:
+    """Let statements of an open transaction wait for locks so long, but not for anything else."""
+    limits = {"lock_timeout": str(max(1, round(seconds * 1000))), "statement_timeout": "0"}
+    before = {name: _setting(connection, name) for name in limits}
+    with connection.transaction():
+        _set(connection, limits)
+        yield
+        _set(connection, before)
+
+
+def _setting(connection: Connection, name: str) -> str:
+    row = connection.execute("SELECT pg_catalog.current_setting(%s)", (name,)).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _set(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Set some settings until the transaction ends."""
+    for name, value in settings.items():
+        connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))

@@ -32,8 +32,6 @@ from sparkify_bulk.stage import Target, see_staging, unsee_staging, use_schemas
 
 logger = logging.getLogger("sparkify_bulk")
 
-_SET_LOCK_TIMEOUT = "SELECT pg_catalog.set_config('lock_timeout', %s, true)"
-
 
 class Watch(Protocol):
     """Somebody who watches a run: told what begins, what goes on, and what has ended."""
@@ -228,14 +226,9 @@ def _take_lock(run: Run) -> None:
 
 def _wait_for_lock(connection: Connection, key: tuple[str], seconds: float) -> bool:
     """Let the server wait for the lock, so that the next in the queue gets it at once."""
-    row = connection.execute("SELECT pg_catalog.current_setting('lock_timeout')").fetchone()
-    milliseconds = str(max(1, round(seconds * 1000)))
     try:
-        with connection.transaction():
-            connection.execute("SET LOCAL statement_timeout = 0")
-            connection.execute(_SET_LOCK_TIMEOUT, (milliseconds,))
+        with merge.lock_timeout(connection, seconds):
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", key)
-            connection.execute(_SET_LOCK_TIMEOUT, row)
     except psycopg.errors.LockNotAvailable:
         return False
     return True

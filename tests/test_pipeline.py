@@ -103,6 +103,34 @@ def test_readers_see_whole_stars_only(database: str, tree: Tree, command: str) -
     assert len(whole) == 7
 
 
+def test_an_autovacuum_gives_way_to_the_switch(
+    database: str, server: Server, committed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload doesn't wait for an autovacuum of the old star to end, which may take hours."""
+    sparkify_bulk.reload(committed, dsn=database)
+    # A page every tenth of a second: more than a minute for a table of 2,110 rows and its indexes.
+    query(
+        database,
+        "ALTER TABLE sparkify.songplays SET (autovacuum_vacuum_insert_threshold = 0,"
+        " autovacuum_vacuum_insert_scale_factor = 0,"
+        " autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)",
+    )
+    server.execute(sql.SQL("ALTER SYSTEM SET autovacuum_naptime = '1s'"))
+    server.execute(sql.SQL("SELECT pg_reload_conf()"))
+    try:
+        while not query(
+            database,
+            "SELECT 1 FROM pg_stat_progress_vacuum WHERE relid = 'sparkify.songplays'::regclass",
+        ):
+            pass
+        monkeypatch.setattr(merge, "_SWITCH_PATIENCE_SECONDS", 5.0)
+        report = sparkify_bulk.reload(committed, dsn=database)
+    finally:
+        server.execute(sql.SQL("ALTER SYSTEM RESET autovacuum_naptime"))
+        server.execute(sql.SQL("SELECT pg_reload_conf()"))
+    assert report.status == "succeeded"
+
+
 # --- one run at a time ----------------------------------------------------------------------------
 
 
