@@ -1,12 +1,12 @@
 """Build a new star from all files, beside the live one.
 
 The new star has no keys while it fills, and nobody sees it: songplays and moments go straight into
-it by COPY, as if its tables were staging tables. What was sent twice is removed, then indexes are
-built, keys and references checked.
+it by COPY, as if its tables were staging tables. What was sent twice is removed, then references
+are checked and indexes built.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -14,7 +14,7 @@ from psycopg import sql
 
 from sparkify_bulk import ledger, merge, statements
 from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
-from sparkify_bulk.connection import Connection
+from sparkify_bulk.connection import Connection, connect, is_here
 from sparkify_bulk.errors import BooksError
 from sparkify_bulk.gather import Credits, Doubtful, Moments, Plays, Songs, UserRows, Users
 from sparkify_bulk.lanes import Lane, Lanes, Step
@@ -22,17 +22,20 @@ from sparkify_bulk.manifest import Kind, Manifest
 from sparkify_bulk.report import TableReport
 from sparkify_bulk.run import Run, phase, step_phase
 from sparkify_bulk.stage import (
-    Naming,
+    Fill,
     Numbers,
+    Straight,
     Target,
+    fill_time,
     see_staging,
-    send_moments,
     send_users,
     unsee_staging,
     use_schemas,
 )
 
-_STRAIGHT = frozenset({"staged_songplays", "staged_time", "staged_files"})
+_REFERENCE_TO_TIME = "constraints/references_songplays_start_time"
+_MERGED = ("artists", "songs", "users")
+_FILLED = ("songplays", "time")
 
 
 def build_star(
@@ -54,17 +57,16 @@ def build_star(
         SparkifyBulkError: the books don't balance, or too much was rejected.
     """
     target = _make_tables(run, prepare_staging(run, manifests, slowly=slowly))
-    with run_lanes(run, target) as lanes:
+    with run_lanes(run, target) as lanes, _fills(run, lanes) as (songplays, time):
         songs = _stage_songs(run, lanes, target, manifests.get("songs"))
         # Side by side with the first events: what plays may name is known already.
         for name in ("songs", "artists"):
             lanes.begin(_merge_songs, run, target, name)
-        credits_ = songs.credits()
-        if credits_ is None:
-            target = replace(target, straight=_STRAIGHT - {"staged_songplays"})
-        sent = _stage_events(run, lanes, target, manifests.get("events"), credits_)
+        sent = _Sent(songs.credits(), songplays, time)
+        _stage_events(run, lanes, target, manifests.get("events"), sent)
         lanes.join()
-        if credits_ is None:
+        sent.songplays.commit()
+        if sent.credits is None:
             with phase(run, "match songplays"):
                 _fill_songplays(run, lanes, target)
         with phase(run, "complete star") as steps:
@@ -73,15 +75,29 @@ def build_star(
 
 
 def _make_tables(run: Run, target: Target) -> Target:
-    """Make the new star's tables, without keys, and the ledger's table of files."""
+    """Make the tables that rows are merged into, without keys, and the one of files on record."""
     for name in (run.schemas.star, run.schemas.build):
         merge.make_schema(run.control, name)
     with run.control.transaction():
         use_schemas(run.control, run.schemas.build)
-        merge.make_tables(run.control)
+        merge.make_tables(run.control, _MERGED)
         run.control.execute(statements.read("ledger/files"))
-    run.target = replace(target, build=run.schemas.build, straight=_STRAIGHT)
+    run.target = replace(target, build=run.schemas.build)
     return run.target
+
+
+@contextlib.contextmanager
+def _fills(run: Run, lanes: Lanes) -> Iterator[tuple[Fill, Fill]]:
+    """Make the tables that rows go straight into, each over a connection of its own."""
+    with contextlib.ExitStack() as stack:
+        fills = []
+        for name in _FILLED:
+            connection = stack.enter_context(connect(run.dsn))
+            lanes.share(connection)
+            run.backends.append(connection)
+            fills.append(Fill(connection, run.schemas.build, name))
+        yield fills[0], fills[1]
+        del run.backends[-len(fills) :]
 
 
 # --- songs ----------------------------------------------------------------------------------------
@@ -100,8 +116,8 @@ def _merge_songs(lane: Lane, run: Run, target: Target, name: str) -> None:
     with _in_star(lane.connection, run, target):
         merge.check_staged(lane.connection, {"staged_songs": run.sent["staged_songs"]})
         run.report.tables[name] = TableReport(inserted=merge.fill(lane.connection, name))
-    _constrain(lane, run, "indexes", name)
-    _constrain(lane, run, "keys", name)
+    for group in ("indexes", "keys"):
+        _constrain(lane, run, statements.constraints(group, name))
     _analyse(lane, run, name)
 
 
@@ -110,36 +126,37 @@ def _merge_songs(lane: Lane, run: Run, target: Target, name: str) -> None:
 
 @dataclass(slots=True)
 class _Sent:
-    """What was sent of the events, and what is left to be sent when all have been read."""
+    """What was sent of the events, how, and what is left to be sent when all have been read."""
 
+    credits: Credits | None
+    songplays: Fill
+    time: Fill
+    numbers: Numbers = field(default_factory=Numbers)
     plays: Plays = field(default_factory=Plays)
     users: Users = field(default_factory=Users)
-    numbers: Numbers = field(default_factory=Numbers)
 
 
 def _stage_events(
-    run: Run, lanes: Lanes, target: Target, manifest: Manifest | None, credits_: Credits | None
-) -> _Sent:
-    sent = _Sent()
-    naming = None if credits_ is None else Naming(credits_, sent.numbers)
-    for staged in stage_kind(run, lanes, manifest, target, naming):
+    run: Run, lanes: Lanes, target: Target, manifest: Manifest | None, sent: _Sent
+) -> None:
+    straight = (
+        None if sent.credits is None else Straight(sent.credits, sent.numbers, sent.songplays)
+    )
+    for staged in stage_kind(run, lanes, manifest, target, straight):
         for frame in staged.users:
             if (users := sent.users.add(frame)) is not None:
                 lanes.begin(_send_users, run, target, users)
         for keys in staged.keys:
             if (moments := sent.plays.add(keys)) is not None:
-                lanes.begin(_send_moments, run, target, moments)
-    return sent
+                lanes.begin(_send_moments, sent.time, moments)
 
 
-def _send_users(lane: Lane, run: Run, target: Target, users: UserRows | None) -> None:
-    if users is not None:
-        run.sent.update(send_users(lane, target, users))
+def _send_users(lane: Lane, run: Run, target: Target, users: UserRows) -> None:
+    run.sent.update(send_users(lane, target, users))
 
 
-def _send_moments(lane: Lane, run: Run, target: Target, moments: Moments | None) -> None:
-    if moments is not None:
-        run.sent.update(send_moments(lane, target, moments))
+def _send_moments(_: Lane, time: Fill, moments: Moments) -> None:
+    fill_time(time, moments)
 
 
 def _fill_songplays(run: Run, lanes: Lanes, target: Target) -> None:
@@ -164,65 +181,69 @@ def _last_steps(
 ) -> list[Step]:
     """Return what is left to be done once all batches are staged.
 
-    Removing rows, ANALYZE, indexes and references lock each other out on one table, and wait for
-    each other here rather than there.
+    Removing rows, ANALYZE, references and indexes lock each other out on one table, and wait for
+    each other here rather than there; only indexes are built side by side.
     """
     moments, users = sent.plays.take(), sent.users.take()
-    doubtful, last = sent.plays.doubtful(), sent.numbers.last
+    doubtful = sent.plays.doubtful()
+    keys = statements.constraints("keys", "songplays")
     indexes = statements.constraints("indexes", "songplays")
-    return [
-        Step("remove repeated", lambda lane: _finish_songplays(lane, run, doubtful, last)),
-        Step("time", lambda lane: _finish_time(lane, run, target, moments, doubtful)),
-        Step("users", lambda lane: _finish_users(lane, run, target, users)),
-        Step(
-            "analyse songplays", lambda lane: _analyse(lane, run, "songplays"), ("remove repeated",)
-        ),
-        *(
-            Step(name, partial(_execute, run=run, name=name), ("analyse songplays",))
-            for name in indexes
-        ),
-        Step("keys", lambda lane: _constrain(lane, run, "keys", "songplays"), tuple(indexes)),
-        Step(
-            "references",
-            lambda lane: _constrain(lane, run, "references", "songs", "songplays"),
-            ("keys", "time", "users"),
-        ),
-        Step(
-            "count rows", lambda lane: _count_rows(lane, run), ("remove repeated", "time", "users")
-        ),
-        *([Step("ledger", lambda _: meanwhile(target))] if meanwhile else []),
+    few = [
+        name
+        for table in ("songs", "songplays")
+        for name in statements.constraints("references", table)
+        if name != _REFERENCE_TO_TIME
     ]
+    constrain, analyse = partial(_constrain, run=run), partial(_analyse, run=run)
+    index = partial(_build_index, run=run, lanes=target.lanes)
+    all_rows = ("repeated plays", "time", "users")
+    steps = [
+        Step("repeated plays", lambda lane: _remove_repeated(lane, run, sent, doubtful)),
+        Step("users", lambda lane: _finish_users(lane, run, target, users)),
+        Step("time", lambda lane: _finish_time(lane, run, sent.time, moments, doubtful)),
+        Step("analyse songplays", partial(analyse, table="songplays"), ("repeated plays",)),
+        Step("other references", partial(constrain, names=few), ("analyse songplays", "users")),
+        *(Step(name, partial(index, name=name), ("other references",)) for name in indexes),
+        Step("keys", partial(constrain, names=keys), tuple(indexes)),
+        Step("references to time", lambda lane: _refer_to_time(lane, run), ("keys", "time")),
+        Step("count rows", lambda lane: _count_rows(lane, run), all_rows),
+    ]
+    return [*steps, Step("ledger", lambda _: meanwhile(target))] if meanwhile else steps
 
 
-def _finish_songplays(lane: Lane, run: Run, doubtful: Doubtful, last: int) -> None:
+def _remove_repeated(lane: Lane, run: Run, sent: _Sent, doubtful: Doubtful) -> None:
     """Remove plays read twice, and let the table's own numbers begin after those given."""
     with lane.connection.transaction():
         _enter(lane.connection, run)
         removed = merge.remove_repeated(lane.connection, "duplicates", doubtful)
-        if last:
-            lane.connection.execute(statements.read("fill/numbers"), {"last": last})
-    sent = run.sent["staged_songplays"]
-    run.report.tables["songplays"] = TableReport(inserted=sent - removed)
+        if sent.numbers.last:
+            numbers = {"last": sent.numbers.last}
+            lane.connection.execute(statements.read("fill/numbers"), numbers)
+    rows = run.sent["staged_songplays"] if sent.credits is None else sent.songplays.rows
+    run.report.tables["songplays"] = TableReport(inserted=rows - removed)
 
 
 def _finish_time(
-    lane: Lane, run: Run, target: Target, moments: Moments | None, doubtful: Doubtful
+    lane: Lane, run: Run, time: Fill, moments: Moments | None, doubtful: Doubtful
 ) -> None:
     """Send the last moments, remove those sent twice, and give the table its key."""
-    _send_moments(lane, run, target, moments)
+    if moments is not None:
+        fill_time(time, moments)
+    time.commit()
     with lane.connection.transaction():
         _enter(lane.connection, run)
         # What was sent at once has no moment twice.
         shared = Doubtful([], doubtful.spans)
         removed = merge.remove_repeated(lane.connection, "moments", shared)
-    run.report.tables["time"] = TableReport(inserted=run.sent["staged_time"] - removed)
-    _constrain(lane, run, "keys", "time")
+    run.report.tables["time"] = TableReport(inserted=time.rows - removed)
+    _constrain(lane, run, statements.constraints("keys", "time"))
     _analyse(lane, run, "time")
 
 
 def _finish_users(lane: Lane, run: Run, target: Target, users: UserRows | None) -> None:
     """Send the last users, and merge all that were sent."""
-    _send_users(lane, run, target, users)
+    if users is not None:
+        _send_users(lane, run, target, users)
     with _in_star(lane.connection, run, target):
         merge.constrain(lane.connection, "keys", "users")
         merge.check_staged(lane.connection, {"staged_users": run.sent["staged_users"]})
@@ -270,16 +291,31 @@ def _in_star(
         unsee_staging(connection)
 
 
-def _execute(lane: Lane, run: Run, name: str) -> None:
+def _build_index(lane: Lane, run: Run, name: str, lanes: int) -> None:
+    """Build one of three indexes that are built side by side."""
     with lane.connection.transaction():
         _enter(lane.connection, run)
+        if is_here(lane.connection):
+            # The processors that this run has are busy with the other indexes.
+            workers = {"max_parallel_maintenance_workers": str(lanes // 3)}
+            merge.set_locally(lane.connection, workers)
         lane.connection.execute(statements.read(name))
 
 
-def _constrain(lane: Lane, run: Run, group: str, *tables: str) -> None:
+def _refer_to_time(lane: Lane, run: Run) -> None:
     with lane.connection.transaction():
         _enter(lane.connection, run)
-        merge.constrain(lane.connection, group, *tables)
+        # Both indexes begin with the moment, and rows are frozen: to go through both in order takes
+        # half the time of hashing nearly as many moments as there are plays.
+        merge.set_locally(lane.connection, {"enable_hashjoin": "off"})
+        lane.connection.execute(statements.read(_REFERENCE_TO_TIME))
+
+
+def _constrain(lane: Lane, run: Run, names: Sequence[str]) -> None:
+    with lane.connection.transaction():
+        _enter(lane.connection, run)
+        for name in names:
+            lane.connection.execute(statements.read(name))
 
 
 def _analyse(lane: Lane, run: Run, table: str) -> None:

@@ -9,9 +9,9 @@ from sparkify_bulk.lanes import Lanes, open_lanes
 from sparkify_bulk.manifest import Batch, Kind, Manifest
 from sparkify_bulk.run import Run, books_of, phase
 from sparkify_bulk.stage import (
-    Naming,
     Part,
     Staged,
+    Straight,
     Target,
     make_staging,
     stage_batch,
@@ -53,7 +53,7 @@ def stage_kind(
     lanes: Lanes,
     manifest: Manifest | None,
     target: Target,
-    naming: Naming | None = None,
+    straight: Straight | None = None,
 ) -> Iterator[Staged]:
     """Stage all batches of one kind; yield what became of each, as they come.
 
@@ -62,7 +62,7 @@ def stage_kind(
         lanes: where to.
         manifest: what to read; None if the kind has no folder.
         target: the run's tables.
-        naming: what plays name; None to leave that to SQL.
+        straight: lets plays go straight into a new star; None to stage them.
 
     Raises:
         RejectLimitError: more records were rejected than the settings allow.
@@ -72,7 +72,7 @@ def stage_kind(
     books = books_of(run.report, manifest.kind)
     parts: list[Part] = []
     with phase(run, f"stage {manifest.kind}", books):
-        for staged in lanes.each(stage_batch, _expected(run, manifest), target, naming):
+        for staged in lanes.each(stage_batch, _expected(run, manifest), target, straight):
             for what in ("files", "bytes", "records", "accepted", "filtered", "rejected"):
                 setattr(books, what, getattr(books, what) + getattr(staged, what))
             run.sent.update(staged.rows)

@@ -169,20 +169,32 @@ def backend_seconds(connections: Iterable[Connection]) -> float | None:
     """
     total = 0.0
     for connection in connections:
-        host = connection.info.host
-        if host and not host.startswith("/") and host not in _HERE:
+        status = _backend_status(connection)
+        if status is None:
             return None
-        try:
-            status = Path(f"/proc/{connection.info.backend_pid}/stat").read_text()
-        except OSError:
-            return None
-        name, _, rest = status.partition("(")[2].rpartition(")")
-        if not name.startswith("postgres"):
-            return None  # a port forwarded from elsewhere: the number is another process's here
         # See proc(5): the fields after the name begin with the third; utime and stime are 14, 15.
-        user, system = rest.split()[11:13]
+        user, system = status[11:13]
         total += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     return total
+
+
+def is_here(connection: Connection) -> bool:
+    """Tell whether the server is known to run on this machine."""
+    return _backend_status(connection) is not None
+
+
+def _backend_status(connection: Connection) -> list[str] | None:
+    """Return what Linux tells of a connection's server process after its name."""
+    host = connection.info.host
+    if host and not host.startswith("/") and host not in _HERE:
+        return None
+    try:
+        status = Path(f"/proc/{connection.info.backend_pid}/stat").read_text()
+    except OSError:
+        return None
+    name, _, rest = status.partition("(")[2].rpartition(")")
+    # A port may be forwarded from elsewhere: the number is another process's here.
+    return rest.split() if name.startswith("postgres") else None
 
 
 def _row(connection: Connection, query: LiteralString) -> tuple[Any, ...]:

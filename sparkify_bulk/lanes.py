@@ -69,6 +69,7 @@ class Lanes:
         self._pool = ThreadPoolExecutor(len(connections), thread_name_prefix="worker")
         self._free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
         self._begun: list[Future[object]] = []
+        self._others: list[Connection] = []
         self._readers = [Reader() for _ in connections]
         for lane in map(Lane, count(), connections, self._readers):
             self._free.put(lane)
@@ -139,10 +140,14 @@ class Lanes:
         finally:
             self._free.put(lane)
 
+    def share(self, connection: Connection) -> None:
+        """Take note of a connection that tasks of all lanes use: `stop` ends its work, too."""
+        self._others.append(connection)
+
     def stop(self) -> None:
         """Let no task begin any more, and cancel what the server does for those under way."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for connection in self.connections:
+        for connection in (*self.connections, *self._others):
             # Its server may be what failed.
             with contextlib.suppress(psycopg.Error):
                 connection.cancel_safe(timeout=5)

@@ -33,7 +33,7 @@ _SWITCH_PAUSE_SECONDS = 0.05
 
 def prepare(connection: Connection) -> None:
     """Set what merge statements need until the transaction ends."""
-    _set(connection, _SETTINGS)
+    set_locally(connection, _SETTINGS)
 
 
 def star_exists(connection: Connection, star: str) -> bool:
@@ -83,10 +83,10 @@ def drop_schema_tables(connection: Connection, name: str) -> int:
     return len(tables)
 
 
-def make_tables(connection: Connection) -> None:
-    """Make the star's tables, without keys, in the schema in sight."""
-    for table in STAR:
-        connection.execute(statements.read(f"schema/{table.name}"))
+def make_tables(connection: Connection, names: Sequence[str] = NAMES) -> None:
+    """Make tables of the star, without keys, in the schema in sight."""
+    for name in names:
+        connection.execute(statements.read(f"schema/{name}"))
 
 
 def constrain(connection: Connection, group: str, *tables: str) -> None:
@@ -280,9 +280,9 @@ def lock_timeout(connection: Connection, seconds: float) -> Iterator[None]:
     limits = {"lock_timeout": str(max(1, round(seconds * 1000))), "statement_timeout": "0"}
     before = {name: _setting(connection, name) for name in limits}
     with connection.transaction():
-        _set(connection, limits)
+        set_locally(connection, limits)
         yield
-        _set(connection, before)
+        set_locally(connection, before)
 
 
 def _setting(connection: Connection, name: str) -> str:
@@ -290,7 +290,7 @@ def _setting(connection: Connection, name: str) -> str:
     return str(row[0]) if row else ""
 
 
-def _set(connection: Connection, settings: Mapping[str, str]) -> None:
+def set_locally(connection: Connection, settings: Mapping[str, str]) -> None:
     """Set some settings until the transaction ends."""
     for name, value in settings.items():
         connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))

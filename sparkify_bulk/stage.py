@@ -17,7 +17,7 @@ from sparkify_bulk import statements
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import BooksError
 from sparkify_bulk.extract import Books, extract, join_digests
-from sparkify_bulk.gather import Credits
+from sparkify_bulk.gather import Credits, Moments, UserRows
 from sparkify_bulk.lanes import Lane
 from sparkify_bulk.manifest import Batch, Kind, ledger_names
 from sparkify_bulk.records import Reject
@@ -40,6 +40,8 @@ TABLES = (*DATA_TABLES, "staged_rejects", "staged_files", "staged_credits")
 
 # What one call of Copy.write takes: libpq buffers it whole, so large blocks only cost memory.
 _BLOCK_BYTES = 2**20
+# What is encoded at once: about two megabytes of plays, which processors hold in their caches.
+_BLOCK_ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,7 @@ class Target:
         run_id: part of every staging table's name, so that no other run's rows are merged.
         lanes: how many staging tables of each kind there are, so that workers side by side don't
             wait for each other.
-        build: schema of a new star without keys.
-        straight: the staging tables whose rows go straight into the new star.
+        build: schema of a new star without keys; what is read of files goes there at once.
         slowly: read record by record, by the salvage path throughout.
     """
 
@@ -60,13 +61,12 @@ class Target:
     run_id: int
     lanes: int
     build: str = ""
-    straight: frozenset[str] = frozenset()
     slowly: bool = False
 
     def table(self, name: str, lane: int) -> sql.Identifier:
         """Name the table that a lane's rows go to."""
-        if name in self.straight:
-            return sql.Identifier(self.build, name.removeprefix("staged_"))
+        if self.build and name == "staged_files":
+            return sql.Identifier(self.build, "files")
         return sql.Identifier(self.schema, self.staging_table(name, lane))
 
     def staging_table(self, name: str, lane: int) -> str:
@@ -124,11 +124,46 @@ class Numbers:
         return pl.int_range(first, first + number, eager=True).alias("songplay_id")
 
 
-class Naming(NamedTuple):
-    """What a new star's plays are given before they go straight into it: songs, and numbers."""
+class Fill:
+    """A table of a new star, made and filled in one transaction of its own.
+
+    Nobody else sees its rows before they are committed, so they can be frozen at once: who reads
+    them later, indexes and references first of all, needs not look up whether they are visible, and
+    scans of indexes alone will do. A server with `wal_level = minimal` doesn't log them at all.
+    Workers take turns; each COPY keeps one backend busy.
+    """
+
+    def __init__(self, connection: Connection, schema: str, table: str) -> None:
+        """Begin the transaction, and make the table."""
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._table = sql.Identifier(schema, table)
+        connection.execute("BEGIN")
+        use_schemas(connection, schema)
+        connection.execute(statements.read(f"schema/{table}"))
+        self.rows = 0
+
+    def copy(self, frame: pl.DataFrame) -> None:
+        """Send a frame.
+
+        Raises:
+            BooksError: the server took another number of rows than were sent.
+        """
+        with self._lock:
+            copy(self._connection, self._table, frame, freeze=True)
+            self.rows += frame.height
+
+    def commit(self) -> None:
+        """Let others see the table."""
+        self._connection.commit()
+
+
+class Straight(NamedTuple):
+    """What lets plays go straight into a new star: what gives them songs and numbers, the table."""
 
     credits: Credits
     numbers: Numbers
+    songplays: Fill
 
 
 def make_staging(connection: Connection, target: Target) -> None:
@@ -178,7 +213,7 @@ def stage_batch(
     lane: Lane,
     batch: Batch,
     target: Target,
-    naming: Naming | None = None,
+    straight: Straight | None = None,
 ) -> Staged:
     """Extract, transform and stage one batch in one transaction: all of it, or nothing.
 
@@ -186,7 +221,7 @@ def stage_batch(
         lane: where to.
         batch: what to read.
         target: the run's tables.
-        naming: what plays name; None to leave that to SQL.
+        straight: lets plays go straight into a new star; None to stage them.
 
     Raises:
         BooksError: the records of a file, or the rows of a COPY, don't add up.
@@ -201,7 +236,7 @@ def stage_batch(
         lane.connection.execute("SET LOCAL synchronous_commit = off")
         for part in extract(batch, books, lane.reader, slowly=target.slowly):
             frames = (
-                _new_star_frames(batch, part.frame, names, staged, naming)
+                _new_star_frames(batch, part.frame, names, staged, straight)
                 if target.build
                 else _frames(batch.kind, part.frame, names)
             )
@@ -249,14 +284,14 @@ def stage_parts(
     return _send(lane, target, {"staged_files": frame})
 
 
-def send_users(lane: Lane, target: Target, users: pl.DataFrame) -> Counter[str]:
+def send_users(lane: Lane, target: Target, users: UserRows) -> Counter[str]:
     """Stage users that `gather` has reduced; return the rows sent."""
     return _send(lane, target, {"staged_users": users})
 
 
-def send_moments(lane: Lane, target: Target, moments: pl.Series) -> Counter[str]:
-    """Send moments that `gather` has reduced to the new star; return the rows sent."""
-    return _send(lane, target, {"staged_time": moments_frame(moments)})
+def fill_time(fill: Fill, moments: Moments) -> None:
+    """Send moments that `gather` has reduced to the new star."""
+    fill.copy(moments_frame(moments))
 
 
 def _log_rejects(rejects: list[Reject], names: list[str]) -> None:
@@ -292,36 +327,45 @@ def _frames(kind: Kind, rows: pl.DataFrame, names: list[str]) -> dict[str, pl.Da
 
 
 def _new_star_frames(
-    batch: Batch, rows: pl.DataFrame, names: list[str], staged: Staged, naming: Naming | None
+    batch: Batch, rows: pl.DataFrame, names: list[str], staged: Staged, straight: Straight | None
 ) -> dict[str, pl.DataFrame]:
-    """Return what a new star is sent of a batch; what it is reduced to goes back with `staged`."""
+    """Return what is staged of a batch for a new star.
+
+    Plays go straight into it, where they can; what they are reduced to goes back with `staged`.
+    """
     if batch.kind == "songs":
         staged.songs.append(credits_of(rows, batch.number))
         return {"staged_songs": stage_songs(rows, names)}
     staged.users.append(latest_of_each_user(rows))
     staged.keys.append(play_keys(rows))
     plays = songplays_frame(rows)
-    if naming:
-        plays = name_songs(plays, naming.credits).with_columns(naming.numbers.take(plays.height))
-    return {"staged_songplays": plays}
+    if straight is None:
+        return {"staged_songplays": plays}
+    numbers = straight.numbers.take(plays.height)
+    straight.songplays.copy(name_songs(plays, straight.credits).with_columns(numbers))
+    return {}
 
 
-def copy(connection: Connection, table: sql.Identifier, frame: pl.DataFrame) -> None:
+def copy(
+    connection: Connection, table: sql.Identifier, frame: pl.DataFrame, *, freeze: bool = False
+) -> None:
     """Send a frame to a table by COPY BINARY.
 
     Args:
         connection: where to.
         table: the table's name.
         frame: its columns carry the names and the types of the table's.
+        freeze: the table was made in the transaction that is open; its rows need never be looked
+            up again.
 
     Raises:
         BooksError: the server took another number of rows than were sent.
     """
     if not frame.height:
         return
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-        table, sql.SQL(", ").join(map(sql.Identifier, frame.columns))
-    )
+    columns = sql.SQL(", ").join(map(sql.Identifier, frame.columns))
+    options = sql.SQL("FORMAT BINARY, FREEZE" if freeze else "FORMAT BINARY")
+    statement = sql.SQL("COPY {} ({}) FROM STDIN ({})").format(table, columns, options)
     with connection.cursor() as cursor:
         with cursor.copy(statement) as stream:
             for block in encode(frame):
@@ -338,13 +382,12 @@ def encode(frame: pl.DataFrame) -> Iterator[memoryview]:
     # One chunk a column: columns that are cut differently make the conversion crawl.
     table = _without_binary_views(Table(frame.rechunk()))
     encoder = ArrowToPostgresBinaryEncoder(table.schema)
-    parts: list[bytes] = [encoder.write_header()]
-    parts.extend(encoder.write_batch(part) for part in table.to_batches())
-    parts.append(encoder.finish())
-    for part in parts:
-        view = memoryview(part)
+    yield memoryview(encoder.write_header())
+    for part in table.rechunk(max_chunksize=_BLOCK_ROWS).to_batches():
+        view = memoryview(encoder.write_batch(part))
         for start in range(0, len(view), _BLOCK_BYTES):
             yield view[start : start + _BLOCK_BYTES]
+    yield memoryview(encoder.finish())
 
 
 def _without_binary_views(table: Table) -> Table:

@@ -1,0 +1,3 @@
+-- A songplay names a known moment.
+ALTER TABLE songplays
+    ADD CONSTRAINT songplays_start_time_fkey FOREIGN KEY (start_time) REFERENCES "time" (start_time);
