@@ -48,6 +48,8 @@ _FEW_SOURCES = 8
 # A compressed file may expand this many fold; logs expand about twenty. Beyond, somebody has built
 # it to fill memory and disks.
 MAX_EXPANSION = 250
+# Bytes that are worth calling Polars for.
+_LONG_BYTES = 2**17
 # Below this many bytes a buffer in doubt is no longer halved but read record by record.
 SALVAGE_BYTES = 64 * 2**10
 _BLANK = b" \t\r\n"
@@ -496,15 +498,20 @@ def _place(found: Packed | list[Segment], height: int, *, with_offset: bool) -> 
 
 def _count_lines(segments: list[Segment], height: int) -> list[int] | None:
     """Count each segment's lines that aren't blank; None if they aren't as many as were parsed."""
-    numbers = [_newlines_between(segment.data) for segment in segments]
+    numbers = [_lines(segment.data) for segment in segments]
     if sum(numbers) != height:
         lines = (segment.data.split(b"\n") for segment in segments)
         numbers = [sum(1 for line in split if line.strip(_BLANK)) for split in lines]
     return numbers if sum(numbers) == height else None
 
 
-def _newlines_between(data: bytes) -> int:
-    """Count the lines, where none is blank."""
+def _lines(data: bytes) -> int:
+    """Count the lines; the last one needs no newline.
+
+    Python's own count would hold up all other workers while it goes through a log.
+    """
+    if len(data) > _LONG_BYTES:
+        return int(pl.scan_lines(BytesIO(data)).select(pl.len()).collect().item())
     return data.count(b"\n") + (bool(data) and not data.endswith(b"\n"))
 
 

@@ -40,8 +40,9 @@ TABLES = (*DATA_TABLES, "staged_rejects", "staged_files", "staged_credits")
 
 # What one call of Copy.write takes: libpq buffers it whole, so large blocks only cost memory.
 _BLOCK_BYTES = 2**20
-# What is encoded at once: about two megabytes of plays, which processors hold in their caches.
-_BLOCK_ROWS = 8192
+# What is encoded at once: about a megabyte of plays. It stays in the processor's cache, and the
+# encoder, which holds the interpreter's lock, doesn't hold up other workers for long.
+_BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
