@@ -71,16 +71,19 @@ def make_schema(connection: Connection, name: str) -> None:
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)))
 
 
-def drop_schema_tables(connection: Connection, name: str) -> int:
-    """Drop the tables that dead runs left in a schema; return how many."""
+def drop_tables(connection: Connection, *schemas: str) -> None:
+    """Drop the tables that runs left in schemas."""
     tables = connection.execute(
-        "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = %s", (name,)
+        "SELECT schemaname, tablename FROM pg_catalog.pg_tables WHERE schemaname = ANY (%s)",
+        (list(schemas),),
     ).fetchall()
-    for (table,) in tables:
-        connection.execute(
-            sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(sql.Identifier(name, table))
-        )
-    return len(tables)
+    if not tables:
+        return
+    names = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
+    with connection.transaction():
+        # Should a crash bring them back, the next run drops them again.
+        set_locally(connection, {"synchronous_commit": "off"})
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(names))
 
 
 def make_tables(connection: Connection, names: Sequence[str] = NAMES) -> None:

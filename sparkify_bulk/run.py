@@ -277,8 +277,7 @@ def _tidy(run: Run) -> None:
 
 def clear(run: Run) -> None:
     """Remove what this run, or a dead one, staged or built: only the lock's holder may."""
-    for name in (run.schemas.staging, run.schemas.build):
-        merge.drop_schema_tables(run.control, name)
+    merge.drop_tables(run.control, run.schemas.staging, run.schemas.build)
 
 
 def stop_watch(report: Report, begun: float) -> None:
