@@ -14,7 +14,6 @@ import json
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,24 +74,22 @@ def _measure(kind: str, folder: Path, given: argparse.Namespace) -> dict[str, An
 def _read(kind: str, folder: str, jobs: int) -> None:
     """List, read and parse as a run does."""
     from sparkify_bulk.extract import Books, extract  # noqa: PLC0415 - not in the measured part
-    from sparkify_bulk.manifest import Batch, make_manifest  # noqa: PLC0415
-    from sparkify_bulk.reader import Reader  # noqa: PLC0415
-
-    mine = threading.local()
-
-    def begin() -> None:
-        mine.reader = Reader()
+    from sparkify_bulk.manifest import KINDS, Batch, listing, make_manifest  # noqa: PLC0415
+    from sparkify_bulk.settings import Settings  # noqa: PLC0415
 
     def accepted(batch: Batch) -> int:
         books = Books(batch.files)
-        found = sum(part.frame.height for part in extract(batch, books, mine.reader))
+        found = sum(part.frame.height for part in extract(batch, books))
         books.close()
         return found
 
+    folders = [Path(folder) if kind == one else None for one in KINDS]
     began = time.perf_counter()
-    manifest = make_manifest("songs" if kind == "songs" else "events", folder)
-    with ThreadPoolExecutor(jobs, initializer=begin) as pool:
-        found = sum(pool.map(accepted, manifest.batches))
+    with listing(Settings(*folders, jobs=jobs), read=True) as listers:
+        ((named, lister),) = listers.items()
+        manifest = make_manifest(named, folder, listing=lister.found())
+        with ThreadPoolExecutor(jobs) as pool:
+            found = sum(pool.map(accepted, manifest.batches))
     seconds = time.perf_counter() - began
     said = {"files": manifest.files, "bytes": manifest.size, "accepted": found, "seconds": seconds}
     print(json.dumps(said))

@@ -43,9 +43,7 @@ def reload(data: str | PathLike[str] | None = None, **options: Unpack[Options]) 
     Raises:
         sparkify_bulk.errors.SparkifyBulkError: the run failed; the old star is untouched.
     """
-    from sparkify_bulk import pipeline  # noqa: PLC0415 - imports Polars; `--version` needn't
-
-    return pipeline.reload(_settings(data, options))
+    return _run("reload", data, options)
 
 
 def load(data: str | PathLike[str] | None = None, **options: Unpack[Options]) -> "Report":
@@ -58,9 +56,18 @@ def load(data: str | PathLike[str] | None = None, **options: Unpack[Options]) ->
     Raises:
         sparkify_bulk.errors.SparkifyBulkError: the run failed; the star is untouched.
     """
-    from sparkify_bulk import pipeline  # noqa: PLC0415 - imports Polars; `--version` needn't
+    return _run("load", data, options)
 
-    return pipeline.load(_settings(data, options))
+
+def _run(command: str, data: str | PathLike[str] | None, options: Options) -> "Report":
+    from sparkify_bulk.manifest import listing  # noqa: PLC0415 - `--version` needs none of this
+
+    settings = _settings(data, options)
+    with listing(settings, read=command == "reload") as listers:
+        from sparkify_bulk import pipeline  # noqa: PLC0415 - takes as long as to list many files
+
+        story = pipeline.reload if command == "reload" else pipeline.load
+        return story(settings, listers=listers)
 
 
 def _settings(data: str | PathLike[str] | None, options: Options) -> "Settings":

@@ -57,7 +57,9 @@ def build_star(
         SparkifyBulkError: the books don't balance, or too much was rejected.
     """
     target = _make_tables(run, prepare_staging(run, manifests, slowly=slowly))
-    with run_lanes(run, target) as lanes, _fills(run, lanes) as (songplays, time):
+    # In this order: connections are closed when no worker uses them any more.
+    with _fills(run) as (songplays, time), run_lanes(run, target) as lanes:
+        lanes.share(songplays.connection, time.connection)
         songs = _stage_songs(run, lanes, target, manifests.get("songs"))
         # Side by side with the first events: what plays may name is known already.
         for name in ("songs", "artists"):
@@ -87,13 +89,12 @@ def _make_tables(run: Run, target: Target) -> Target:
 
 
 @contextlib.contextmanager
-def _fills(run: Run, lanes: Lanes) -> Iterator[tuple[Fill, Fill]]:
+def _fills(run: Run) -> Iterator[tuple[Fill, Fill]]:
     """Make the tables that rows go straight into, each over a connection of its own."""
     with contextlib.ExitStack() as stack:
         fills = []
         for name in _FILLED:
             connection = stack.enter_context(connect(run.dsn))
-            lanes.share(connection)
             run.backends.append(connection)
             fills.append(Fill(connection, run.schemas.build, name))
         yield fills[0], fills[1]
@@ -107,7 +108,7 @@ def _stage_songs(run: Run, lanes: Lanes, target: Target, manifest: Manifest | No
     songs = Songs()
     for staged in stage_kind(run, lanes, manifest, target):
         for frame in staged.songs:
-            songs.add(frame)
+            songs.add(frame, staged.place)
     return songs
 
 

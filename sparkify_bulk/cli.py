@@ -21,6 +21,7 @@ import click
 
 from sparkify_bulk import __version__
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
+from sparkify_bulk.manifest import listing
 
 if TYPE_CHECKING:
     from sparkify_bulk.connection import Connection
@@ -179,15 +180,18 @@ def load(**options: Any) -> int:  # noqa: ANN401 - click's
 
 def _run(command: str, *, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:  # noqa: ANN401
     """Run a reload or a load, and print its report; return the exit code."""
-    from sparkify_bulk import pipeline  # noqa: PLC0415
-
-    # What a run makes holds no cycles, or few: looking for them takes a thirtieth of its time.
-    gc.freeze()
-    gc.set_threshold(50_000)
     settings = _settings(**options)
-    story = pipeline.reload if command == "reload" else pipeline.load
-    with _told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
-        report = story(settings, watch)
+    with (
+        listing(settings, read=command == "reload") as listers,
+        _told(as_json=as_json, quiet=quiet, verbose=verbose) as watch,
+    ):
+        from sparkify_bulk import pipeline  # noqa: PLC0415 - takes as long as to list many files
+
+        # What a run makes holds no cycles, or few: looking for them takes a thirtieth of its time.
+        gc.freeze()
+        gc.set_threshold(50_000)
+        story = pipeline.reload if command == "reload" else pipeline.load
+        report = story(settings, watch, listers)
     _print_report(report, as_json=as_json, quiet=quiet)
     return report.exit_code
 

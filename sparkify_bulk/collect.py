@@ -88,6 +88,10 @@ def stage_kind(
 
 def _expected(run: Run, manifest: Manifest) -> Iterator[Batch]:
     """Yield a manifest's batches; once all are listed, tell who watches how much there is."""
+    if manifest.kind == "events":
+        # Songs are read as they are listed, and not held until all of them are.
+        manifest.look_ahead()
+        run.watch.expect(files=manifest.files, bytes_=manifest.size)
     yield from manifest.batches
     run.watch.expect(files=manifest.files, bytes_=manifest.size)
 

@@ -23,7 +23,7 @@ import polars as pl
 
 from sparkify_bulk.errors import BooksError
 from sparkify_bulk.manifest import BOUNDARY, Batch, Kind, parts_of
-from sparkify_bulk.reader import Reader
+from sparkify_bulk.reader import Read, open_flags, read_small
 from sparkify_bulk.records import (
     MAX_RECORD_BYTES,
     Found,
@@ -41,8 +41,6 @@ else:
 
 # Read at a time from a file: as large as a batch, so that a batch of small files is one buffer.
 CHUNK_BYTES = 32 * 2**20
-# Read in one piece, without a look at it, and in a process beside if there are many.
-SMALL_BYTES = 2**18
 # Segments up to this number are parsed where they are; of more, a copy is made in one piece.
 _FEW_SOURCES = 8
 # A compressed file may expand this many fold; logs expand about twenty. Beyond, somebody has built
@@ -128,6 +126,14 @@ class Books:
         self.digests = [b""] * len(files)
         self._entries: list[pl.DataFrame] = []
 
+    def take(self, read: Read, places: Iterable[int]) -> None:
+        """Enter small files that were read, and where each stands in the batch."""
+        columns = zip(places, read.sizes, read.modified_ns, read.digests, strict=True)
+        for place, size, modified_ns, digest in columns:
+            self.bytes[place] = size
+            self.modified_ns[place] = modified_ns
+            self.digests[place] = digest
+
     def enter(self, part: Extract) -> None:
         """Enter what befell a buffer's records."""
         rejected = Counter(reject.file for reject in part.rejects)
@@ -171,19 +177,16 @@ class Books:
         return closed.drop("file")
 
 
-def extract(
-    batch: Batch, books: Books, reader: Reader | None = None, *, slowly: bool = False
-) -> Iterator[Extract]:
+def extract(batch: Batch, books: Books, *, slowly: bool = False) -> Iterator[Extract]:
     """Yield the records of a batch, a buffer at a time.
 
     Args:
         batch: the files, or the part of a file, to read.
         books: of its files; kept while reading.
-        reader: reads many small files.
         slowly: take the salvage path throughout.
     """
     rules = RULES[batch.kind]
-    for found in _gather(batch, books, reader or Reader()):
+    for found in _gather(batch, books):
         if isinstance(found, Reject):
             empty = pl.DataFrame(schema=rules.typed)
             one = _numbers({found.file: 1})
@@ -211,22 +214,18 @@ def _apart(found: Packed | list[Segment]) -> list[Segment]:
     return found.segments() if isinstance(found, Packed) else found
 
 
-def _gather(
-    batch: Batch, books: Books, reader: Reader
-) -> Iterator[Packed | list[Segment] | Reject]:
+def _gather(batch: Batch, books: Books) -> Iterator[Packed | list[Segment] | Reject]:
     """Gather what is parsed at once; a file that can't be read comes by itself."""
     files = batch.files
-    small = [
-        index
-        for index, size in enumerate(batch.sizes)
-        if size <= SMALL_BYTES and files[index].endswith(".json")
-    ]
     left: Iterable[int] = range(len(files))
-    if small:
-        packed = _read_small(batch, files, small, books, reader)
-        if packed.files:
-            yield packed
-        left = sorted(set(left).difference(packed.files))
+    if not batch.is_part:
+        read, places = batch.read, list(left)
+        if read is None:
+            read, places = read_small(batch.root, files, follow_links=batch.follow_links)
+        books.take(read, places)
+        if places:
+            yield Packed(read.data, places, list(read.sizes), read.one_line_each)
+        left = sorted(set(left).difference(places))
     gathered: list[Segment] = []
     size = 0
     for index in left:
@@ -248,34 +247,6 @@ def _gather(
 # --- reading ------------------------------------------------------------------------------------
 
 
-def _read_small(
-    batch: Batch, files: list[str], small: list[int], books: Books, reader: Reader
-) -> Packed:
-    """Read the files that are small, and as long as they were when listed.
-
-    What the listing saw goes on record: had a file changed since, the next load would find it
-    changed.
-    """
-    paths = [files[index] for index in small]
-    sizes = [batch.sizes[index] for index in small]
-    read = reader.read(batch.root, paths, sizes, _flags(batch))
-    found = Packed(read.data, [], [], read.one_line_each)
-    for index, length, digest in zip(small, read.lengths, read.digests, strict=True):
-        if length >= 0:
-            found.files.append(index)
-            found.lengths.append(length)
-            books.bytes[index] = length
-            books.modified_ns[index] = batch.modified_ns[index]
-            books.digests[index] = digest
-    return found
-
-
-def _flags(batch: Batch) -> int:
-    # Not blocking, so that a pipe put in a file's place can't hang the run.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    return flags if batch.follow_links else flags | os.O_NOFOLLOW
-
-
 def _read_file(batch: Batch, file: str, index: int, books: Books) -> Iterator[Segment]:
     """Yield a file's whole records in segments of about `CHUNK_BYTES`.
 
@@ -283,7 +254,7 @@ def _read_file(batch: Batch, file: str, index: int, books: Books) -> Iterator[Se
     process. The length is taken at opening, so that a file that grows doesn't hold the run up.
     """
     path = os.path.join(batch.root, file)
-    descriptor = os.open(path, _flags(batch))
+    descriptor = os.open(path, open_flags(follow_links=batch.follow_links))
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -32,15 +32,18 @@ class Songs:
     """How the songs that were staged are credited."""
 
     _frames: list[pl.DataFrame] = field(default_factory=list)
+    _places: list[tuple[bytes, int]] = field(default_factory=list)
     _rows: int = 0
 
-    def add(self, frame: pl.DataFrame) -> None:
-        """Take a batch's credits."""
+    def add(self, frame: pl.DataFrame, place: tuple[bytes, int]) -> None:
+        """Take the credits of a batch, and its place among all."""
         self._rows += frame.height
         if self._rows > CREDITS_KEPT:
             self._frames.clear()
         else:
-            self._frames.append(frame)
+            batch = pl.lit(len(self._places), pl.UInt32).alias("batch")
+            self._frames.append(frame.with_columns(batch))
+            self._places.append(place)
 
     def credits(self) -> Credits | None:
         """Return what plays may name; None if songs are too many to be held here.
@@ -50,11 +53,21 @@ class Songs:
         """
         if self._rows > CREDITS_KEPT:
             return None
-        songs = pl.concat([pl.DataFrame(schema=CREDITS), *self._frames])
+        songs = pl.concat([pl.DataFrame(schema=CREDITS | {"batch": pl.UInt32}), *self._frames])
         if songs["song_id"].n_unique() < songs.height:
-            songs = songs.sort("source", "source_offset").unique("song_id", keep="last")
+            songs = self._last_descriptions(songs)
         best = songs.sort("song_id").unique(["title", "artist_name", "duration"], keep="first")
-        return best.drop("source", "source_offset")
+        return best.drop("file", "source_offset", "batch")
+
+    def _last_descriptions(self, songs: pl.DataFrame) -> pl.DataFrame:
+        """Keep the record of each song that has the greatest path, and place there."""
+        order = sorted(range(len(self._places)), key=self._places.__getitem__)
+        ranks = pl.DataFrame(
+            {"batch": order, "rank": range(len(order))},
+            schema={"batch": pl.UInt32, "rank": pl.UInt32},
+        )
+        ranked = songs.join(ranks, on="batch").sort("rank", "file", "source_offset")
+        return ranked.unique("song_id", keep="last").drop("rank")
 
 
 @dataclass(slots=True)

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import psycopg
 
 from sparkify_bulk.connection import Connection, backend_seconds, connect
-from sparkify_bulk.reader import Reader
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -20,11 +19,10 @@ T = TypeVar("T")
 
 
 class Lane(NamedTuple):
-    """What one worker works with: a number, from 0, a connection in autocommit, and a reader."""
+    """What one worker works in: its number, from 0, and its connection, in autocommit."""
 
     number: int
     connection: Connection
-    reader: Reader | None = None
 
 
 @dataclass(slots=True)
@@ -70,8 +68,7 @@ class Lanes:
         self._free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
         self._begun: list[Future[object]] = []
         self._others: list[Connection] = []
-        self._readers = [Reader() for _ in connections]
-        for lane in map(Lane, count(), connections, self._readers):
+        for lane in map(Lane, count(), connections):
             self._free.put(lane)
 
     def submit(
@@ -100,18 +97,18 @@ class Lanes:
     ) -> Iterator[T]:
         """Run a task for each item; yield the results as they come.
 
-        Items are taken as soon as they are there, and results are let go.
+        Items are taken as lanes need them, and results are let go: there may be many of both.
         """
-        ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
-        begun = 0
-        for item in items:
-            self.submit(task, item, *args, **kwargs).add_done_callback(ended.put)
-            begun += 1
-            while not ended.empty():
-                yield ended.get().result()
-                begun -= 1
-        for _ in range(begun):
-            yield ended.get().result()
+        items = iter(items)
+        pending: set[Future[T]] = set()
+        while True:
+            for item in islice(items, 2 * len(self.connections) - len(pending)):
+                pending.add(self.submit(task, item, *args, **kwargs))
+            if not pending:
+                return
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            while done:
+                yield done.pop().result()
 
     def run(self, *steps: Step) -> Iterator[Step]:
         """Run steps side by side, each after those it names; yield them as they end.
@@ -140,9 +137,9 @@ class Lanes:
         finally:
             self._free.put(lane)
 
-    def share(self, connection: Connection) -> None:
-        """Take note of a connection that tasks of all lanes use: `stop` ends its work, too."""
-        self._others.append(connection)
+    def share(self, *connections: Connection) -> None:
+        """Take note of connections that tasks of all lanes use: `stop` ends their work, too."""
+        self._others += connections
 
     def stop(self) -> None:
         """Let no task begin any more, and cancel what the server does for those under way."""
@@ -155,8 +152,6 @@ class Lanes:
     def close(self) -> None:
         """Wait for the workers to end."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for reader in self._readers:
-            reader.close()
 
 
 @contextlib.contextmanager

@@ -7,44 +7,31 @@ so that editor copies, loops and pipes do no harm.
 import contextlib
 import os
 import re
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import count, islice
-from operator import itemgetter
+from functools import partial
+from itertools import chain, count, islice
 from pathlib import PurePath
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from sparkify_bulk.errors import UsageError
+from sparkify_bulk.reader import FILES, Entry, Lister, Read, escape, list_files
+from sparkify_bulk.settings import Settings
 
 Kind = Literal["songs", "events"]
 KINDS: tuple[Kind, ...] = ("songs", "events")
-
-SUFFIXES = (".json", ".json.gz", ".json.zst")
 
 # Large enough that parsing and COPY outweigh the cost of starting them: half as much takes a fifth
 # longer, twice as much gains nothing. Small enough that a worker (bytes, frame and encoded rows at
 # once) stays around 150 MB.
 BATCH_BYTES = 32 * 2**20
-BATCH_FILES = 8192
+BATCH_FILES = FILES
 
 # The end of one record and the begin of the next. Inside a record a `}` is never followed by a line
 # that begins with `{`: a comma would have to stand between them, and a string can't hold a newline.
 BOUNDARY = re.compile(rb"\}[ \t\r]*\n[ \t\r\n]*(?=\{)")
 _BOUNDARY_WINDOW = 2**20
-
-
-class _Entry(NamedTuple):
-    """A file found."""
-
-    path: str
-    size: int
-    modified_ns: int
-
-
-def _int64s() -> "array[int]":
-    return array("q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +47,7 @@ class Batch:
         size: bytes on disk when listed.
         start, stop: byte range of a single big file; `stop` is None for "to its end".
         follow_links: a path may be a symbolic link.
-        sizes, modified_ns: what each file was when listed, 8 bytes each; empty for a part of a
-            file, which is looked at when it is opened.
+        read: the files, where they were read when they were listed.
     """
 
     number: int
@@ -72,8 +58,7 @@ class Batch:
     start: int = 0
     stop: int | None = None
     follow_links: bool = False
-    sizes: "array[int]" = field(default_factory=_int64s)
-    modified_ns: "array[int]" = field(default_factory=_int64s)
+    read: Read | None = None
 
     @property
     def files(self) -> list[str]:
@@ -84,6 +69,11 @@ class Batch:
     def is_part(self) -> bool:
         """Whether it is a part of a big file rather than whole files."""
         return self.start > 0 or self.stop is not None
+
+    @property
+    def place(self) -> tuple[bytes, int]:
+        """Where it stands among all batches of its manifest, by the order of paths."""
+        return escape(self.paths.partition("\0")[0]).encode(), self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +128,28 @@ class Manifest:
         return len(self.ahead)
 
 
+@contextlib.contextmanager
+def listing(settings: Settings, *, read: bool) -> Iterator[dict[Kind, Lister]]:
+    """Begin to list the input folders, while others still get ready to load what is in them.
+
+    Args:
+        settings: name the folders.
+        read: read songs, too: they are many and small, and all of them are wanted.
+    """
+    readers = {"songs": settings.jobs if read else 0, "events": 0}
+    listers: dict[Kind, Lister] = {}
+    try:
+        for kind, folder in zip(KINDS, (settings.songs, settings.logs), strict=True):
+            if folder:
+                listers[kind] = Lister(
+                    str(folder), follow_links=settings.follow_links, readers=readers[kind]
+                )
+        yield listers
+    finally:
+        for lister in listers.values():
+            lister.close()
+
+
 def make_manifest(
     kind: Kind,
     root: str,
@@ -146,11 +158,13 @@ def make_manifest(
     is_same: Callable[[str, Known], bool] | None = None,
     follow_links: bool = False,
     batch_bytes: int | None = None,
+    listing: Iterable[Read | list[Entry]] | None = None,
 ) -> Manifest:
     """List the files below a folder, leave out those already loaded, and cut the rest into batches.
 
     The order is that of the files' names by bytes; neither the file system nor the number of
-    workers has a say in it.
+    workers has a say in it. Files listed by several at once come as they are found, but those of a
+    batch stand together in that order.
 
     Args:
         kind: what the records are.
@@ -159,6 +173,7 @@ def make_manifest(
         is_same: looks closer at a file whose size and time of change are as the ledger has them.
         follow_links: follow symbolic links; a folder that leads back above itself isn't entered.
         batch_bytes: what a batch holds, about; `BATCH_BYTES` if not named.
+        listing: the files, where somebody lists them already; none read, if any are known.
 
     Raises:
         UsageError: the folder doesn't exist, or can't be read; what lies deeper is found out when
@@ -171,23 +186,56 @@ def make_manifest(
             hint="DATA must hold song_data/ and log_data/; --songs and --logs name them apart",
         )
     manifest = Manifest(kind, root)
-    entries = _wanted(manifest, known, is_same, follow_links=follow_links)
+    found = list_files(root, follow_links=follow_links) if listing is None else listing
+    wanted = _wanted(manifest, _named_errors(found), known, is_same)
     manifest.listing = _cut_batches(
-        manifest, entries, batch_bytes or BATCH_BYTES, follow_links=follow_links
+        manifest, wanted, batch_bytes or BATCH_BYTES, follow_links=follow_links
     )
     return manifest
 
 
+def _named_errors(found: Iterable[Read | list[Entry]]) -> Iterator[Read | list[Entry]]:
+    """Say which folder can't be read."""
+    try:
+        yield from found
+    except OSError as error:
+        raise UsageError(
+            f"the folder {escape(str(error.filename))} can't be read: {error.strerror}",
+            hint="give the loading user the right to read it, or name another folder",
+        ) from error
+
+
 def _wanted(
     manifest: Manifest,
+    found: Iterator[Read | list[Entry]],
     known: Iterable[Known],
     is_same: Callable[[str, Known], bool] | None,
-    *,
-    follow_links: bool,
-) -> Iterator[_Entry]:
+) -> Iterator[Read | list[Entry]]:
     """Yield the files to read, and count them and the others."""
-    found = _walk(manifest.root, follow_links=follow_links)
-    for entry, had in _match(found, iter(known), manifest.root, manifest.vanished):
+    left = iter(known)
+    had = next(left, None)
+    if had is None:
+        for some in found:
+            sizes = some.sizes if isinstance(some, Read) else [entry.size for entry in some]
+            manifest.new += len(sizes)
+            manifest.files += len(sizes)
+            manifest.size += sum(sizes)
+            yield some
+        return
+    entries = (entry for some in found if not isinstance(some, Read) for entry in some)
+    others = _others(manifest, entries, chain([had], left), is_same)
+    while some := list(islice(others, BATCH_FILES)):
+        yield some
+
+
+def _others(
+    manifest: Manifest,
+    entries: Iterator[Entry],
+    known: Iterator[Known],
+    is_same: Callable[[str, Known], bool] | None,
+) -> Iterator[Entry]:
+    """Yield the files that are not as the ledger has them."""
+    for entry, had in _match(entries, known, manifest.root, manifest.vanished):
         untouched = had and (entry.size, entry.modified_ns) == (had.size, had.modified_ns)
         if had and untouched and (is_same is None or is_same(entry.path, had)):
             manifest.same += 1
@@ -202,33 +250,33 @@ def _wanted(
 
 
 def _cut_batches(
-    manifest: Manifest, entries: Iterable[_Entry], batch_bytes: int, *, follow_links: bool
+    manifest: Manifest,
+    wanted: Iterable[Read | list[Entry]],
+    batch_bytes: int,
+    *,
+    follow_links: bool,
 ) -> Iterator[Batch]:
     """Make batches of groups of files, and of the parts of a file that is much larger than one."""
+    batch = partial(Batch, kind=manifest.kind, root=manifest.root, follow_links=follow_links)
     numbers = count()
-    for group in _group(entries, batch_bytes):
-        first, size = group[0], sum([entry.size for entry in group])
-        paths = "\0".join([entry.path for entry in group])
-        parts = parts_of(manifest.root, first.path, first.size, batch_bytes)
-        is_whole = len(parts) == 1
-        for start, stop in parts:
-            yield Batch(
-                number=next(numbers),
-                kind=manifest.kind,
-                root=manifest.root,
-                paths=paths,
-                size=size if is_whole else (stop or size) - start,
-                start=start,
-                stop=stop,
-                follow_links=follow_links,
-                sizes=array("q", [entry.size for entry in group if is_whole]),
-                modified_ns=array("q", [entry.modified_ns for entry in group if is_whole]),
-            )
+    for some in wanted:
+        if isinstance(some, Read):
+            yield batch(next(numbers), paths=some.paths, size=sum(some.sizes), read=some)
+            continue
+        for group in _group(some, batch_bytes):
+            first, paths = group[0], "\0".join(entry.path for entry in group)
+            parts = parts_of(manifest.root, first.path, first.size, batch_bytes)
+            if len(parts) == 1:
+                yield batch(next(numbers), paths=paths, size=sum(entry.size for entry in group))
+                continue
+            for start, stop in parts:
+                size = (stop or first.size) - start
+                yield batch(next(numbers), paths=paths, size=size, start=start, stop=stop)
 
 
-def _group(entries: Iterable[_Entry], batch_bytes: int) -> Iterator[list[_Entry]]:
+def _group(entries: Iterable[Entry], batch_bytes: int) -> Iterator[list[Entry]]:
     """Gather files; one that is larger than a batch comes alone."""
-    group: list[_Entry] = []
+    group: list[Entry] = []
     size = 0
     for entry in entries:
         if group and (size + entry.size > batch_bytes or len(group) >= BATCH_FILES):
@@ -243,16 +291,12 @@ def _group(entries: Iterable[_Entry], batch_bytes: int) -> Iterator[list[_Entry]
 def ledger_names(root: str, paths: Iterable[str]) -> list[str]:
     """Name files as the ledger does: below their root's own name; what isn't UTF-8 is escaped."""
     above = PurePath(root).name
-    return [_escape(f"{above}/{path}") for path in paths]
-
-
-def _escape(name: str) -> str:
-    return name if name.isascii() else name.encode(errors="backslashreplace").decode()
+    return [escape(f"{above}/{path}") for path in paths]
 
 
 def _match(
-    found: Iterator[_Entry], known: Iterator[Known], root: str, vanished: list[str]
-) -> Iterator[tuple[_Entry, Known | None]]:
+    found: Iterator[Entry], known: Iterator[Known], root: str, vanished: list[str]
+) -> Iterator[tuple[Entry, Known | None]]:
     """Pair the files found with those known, both in the order of their names' bytes.
 
     Two streams side by side: a million known files take no memory.
@@ -274,84 +318,6 @@ def _match(
     while had:
         vanished.append(had.name)
         had = next(known, None)
-
-
-class _Found(NamedTuple):
-    """What a folder holds: `key` orders it as the whole names of the files below are ordered."""
-
-    key: bytes
-    is_folder: bool
-    entry: os.DirEntry[str]
-
-
-class _Folder(NamedTuple):
-    """A folder under way: what it still holds, and what is known of it."""
-
-    below: str
-    above: tuple[tuple[int, int], ...]
-    found: Iterator[_Found]
-
-
-def _walk(root: str, *, follow_links: bool) -> Iterator[_Entry]:
-    """Yield every input file, in the order of the names' bytes."""
-    folders = [_open_folder(root, "", (), follow_links=follow_links)]
-    while folders:
-        below, above, found = folders[-1]
-        for _, is_folder, entry in found:
-            path = below + entry.name
-            if is_folder:
-                folder = _open_folder(root, path + os.sep, above, follow_links=follow_links)
-                folders.append(folder)
-                break
-            try:
-                status = entry.stat(follow_symlinks=follow_links)
-            except FileNotFoundError:
-                continue
-            yield _Entry(path, status.st_size, status.st_mtime_ns)
-        else:
-            folders.pop()
-
-
-def _open_folder(
-    root: str, below: str, above: tuple[tuple[int, int], ...], *, follow_links: bool
-) -> _Folder:
-    """List a folder in the order of its names' bytes, without what is hidden or no input.
-
-    `above` are the folders that lead here, by device and number: a link back to one is a loop, and
-    holds nothing.
-
-    Raises:
-        UsageError: it can't be read.
-    """
-    path = os.path.join(root, below)
-    try:
-        status = os.stat(path)
-        here = (status.st_dev, status.st_ino)
-        if here in above:
-            return _Folder(below, above, iter(()))
-        with os.scandir(path) as entries:
-            found = list(_look_at(entries, follow_links=follow_links))
-    except FileNotFoundError:
-        return _Folder(below, above, iter(()))  # vanished since its parent was listed
-    except OSError as error:
-        raise UsageError(
-            f"the folder {_escape(path)} can't be read: {error.strerror}",
-            hint="give the loading user the right to read it, or name another folder",
-        ) from error
-    found.sort(key=itemgetter(0))
-    return _Folder(below, (*above, here), iter(found))
-
-
-def _look_at(entries: Iterable[os.DirEntry[str]], *, follow_links: bool) -> Iterator[_Found]:
-    for entry in entries:
-        name = entry.name
-        if name[0] == ".":
-            continue
-        if entry.is_dir(follow_symlinks=follow_links):
-            # With the separator, a folder stands where its files' whole names stand.
-            yield _Found(_escape(name).encode() + b"/", True, entry)
-        elif name.endswith(SUFFIXES) and entry.is_file(follow_symlinks=follow_links):
-            yield _Found(_escape(name).encode(), False, entry)
 
 
 def parts_of(

@@ -16,6 +16,7 @@ from sparkify_bulk.errors import BooksError, SparkifyBulkError, UsageError
 from sparkify_bulk.extract import UNREADABLE, Extract, concat_frames, digest_file, retry
 from sparkify_bulk.manifest import KINDS, Kind, Known, Manifest, make_manifest
 from sparkify_bulk.merge import Difference
+from sparkify_bulk.reader import Lister
 from sparkify_bulk.report import Report
 from sparkify_bulk.run import (
     Run,
@@ -39,19 +40,28 @@ from sparkify_bulk.tables import NAMES
 
 logger = logging.getLogger("sparkify_bulk")
 
+Listers = Mapping[Kind, Lister]
+
 # How many rejects are read again at a time.
 _REPLAY_ROWS = 5000
 
 
-def reload(settings: Settings, watch: Watch | None = None) -> Report:
+def reload(
+    settings: Settings, watch: Watch | None = None, listers: Listers | None = None
+) -> Report:
     """Build the star anew from all files, and let it replace the old one at once.
+
+    Args:
+        settings: what to read, and where to.
+        watch: told how it goes on.
+        listers: list the folders already.
 
     Raises:
         SparkifyBulkError: the run failed; the old star is untouched.
     """
     with open_run("reload", settings, watch or Unwatched()) as run:
         merge.check_dependents(run.control, run.schemas.star)
-        _rebuild(run, _list_files(run))
+        _rebuild(run, _list_files(run, listers))
     return run.report
 
 
@@ -141,15 +151,20 @@ def require_star(connection: Connection, star: str) -> None:
         )
 
 
-def load(settings: Settings, watch: Watch | None = None) -> Report:
+def load(settings: Settings, watch: Watch | None = None, listers: Listers | None = None) -> Report:
     """Merge new and changed files into the live star; make one if there is none.
+
+    Args:
+        settings: what to read, and where to.
+        watch: told how it goes on.
+        listers: list the folders already.
 
     Raises:
         SparkifyBulkError: the run failed; the star is untouched.
     """
     with open_run("load", settings, watch or Unwatched()) as run:
         run.grows = merge.star_exists(run.control, run.schemas.star)
-        manifests = _list_files(run)
+        manifests = _list_files(run, listers)
         if not run.grows:
             _rebuild(run, manifests)
             return run.report
@@ -177,13 +192,13 @@ def _rebuild(run: Run, manifests: dict[Kind, Manifest]) -> None:
         _publish(run, last=partial(_switch, run))
 
 
-def _list_files(run: Run) -> dict[Kind, Manifest]:
+def _list_files(run: Run, listers: Listers | None = None) -> dict[Kind, Manifest]:
     """List the files that a star isn't made of yet; for a new star all, as they are read."""
     if not run.grows:
-        return _list_kinds(run.settings, None)
+        return _list_kinds(run.settings, None, listers)
     known = partial(ledger.known_files, run.control, run.schemas.ledger)
     with phase(run, "list files"):
-        manifests = _list_kinds(run.settings, known)
+        manifests = _list_kinds(run.settings, known, listers)
         for manifest in manifests.values():
             manifest.look_ahead()
     for manifest in manifests.values():
@@ -193,18 +208,22 @@ def _list_files(run: Run) -> dict[Kind, Manifest]:
 
 
 def _list_kinds(
-    settings: Settings, known: Callable[[Kind], Iterator[Known]] | None
+    settings: Settings,
+    known: Callable[[Kind], Iterator[Known]] | None,
+    listers: Listers | None = None,
 ) -> dict[Kind, Manifest]:
     manifests: dict[Kind, Manifest] = {}
     for kind, folder in zip(KINDS, (settings.songs, settings.logs), strict=True):
         if folder:
             root = str(folder)
+            lister = listers.get(kind) if listers else None
             manifests[kind] = make_manifest(
                 kind,
                 root,
                 known=known(kind) if known else (),
                 is_same=partial(_is_same, root) if settings.rehash else None,
                 follow_links=settings.follow_links,
+                listing=lister.found() if lister else None,
             )
     if not any(manifest.look_ahead(1) + manifest.same for manifest in manifests.values()):
         roots = " or ".join(manifest.root for manifest in manifests.values())

@@ -1,137 +1,464 @@
-"""Read many small files at once, in a process of its own.
+"""List folders and read the small files in them, in processes beside this one.
 
-Threads of one interpreter that open a hundred thousand files wait for each other at every system
-call, and take twice the processor time of one thread alone. A process beside takes half the time.
-It is this file, run as a script: it must not import anything but the standard library.
+A hundred thousand files take a second of system calls. Threads of one interpreter wait for each
+other at every one of them, and take twice the processor time of one thread alone; processes beside
+begin before this one has loaded its libraries, and hold nobody up. They are this file, run as a
+script: it must not import anything but the standard library.
 """
 
 import contextlib
 import gc
-import logging
 import os
 import pickle
+import queue
+import selectors
+import stat
 import subprocess
 import sys
+import threading
+from array import array
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from typing import IO, NamedTuple
+from itertools import islice, pairwise
+from operator import itemgetter
+from typing import IO, NamedTuple, cast
 
-logger = logging.getLogger("sparkify_bulk")
+SUFFIXES = (".json", ".json.gz", ".json.zst")
+# Larger files are read where they are parsed, in parts if need be.
+SMALL_BYTES = 2**18
+# How much is listed, or read, before it is handed on.
+FILES = 8192
+_BYTES = 8 * 2**20
+_PIPE_BYTES = 2**20
+# How many of these a process reads ahead.
+_AHEAD = 4
+# Folders are shared among processes: so many for each, if there are so many near the top.
+_FOLDERS_EACH = 8
+_DEEPEST_CUT = 4
 
-# Fewer files than this are read before a process has started; and of larger ones the bytes are what
-# takes time, which would have to come through a pipe.
-_WORTH_A_PROCESS = 256
-_MEAN_BYTES = 2**14
-_UNREAD = -1
+
+class Entry(NamedTuple):
+    """A file found: its path below the folder, and what it is now."""
+
+    path: str
+    size: int
+    modified_ns: int
 
 
 class Read(NamedTuple):
-    """What was read of some files.
+    """Some small files, read whole.
 
     Attributes:
-        data: the files' bytes, a newline between each two.
-        lengths: bytes of each file; -1 for one that couldn't be read, or has another length than it
-            had when it was listed: somebody must look at it, and nothing of it is in `data`.
-        digests: SHA-256 of each file; empty for one that wasn't read.
-        one_line_each: every file that was read is one line that begins with `{`.
+        paths: below the folder, a NUL between each two.
+        sizes, modified_ns: what each was when it was read.
+        digests: SHA-256 of each.
+        data: their bytes, a newline between each two.
+        one_line_each: every one is a single line that begins with `{`.
     """
 
-    data: bytes
-    lengths: list[int]
+    paths: str
+    sizes: "array[int]"
+    modified_ns: "array[int]"
     digests: list[bytes]
+    data: bytes
     one_line_each: bool
 
 
-def read_files(root: str, paths: list[str], sizes: list[int], flags: int) -> Read:
-    """Read small files whole: three system calls each.
+class Span(NamedTuple):
+    """Some of a folder's files: whose paths, as bytes, aren't before `first`, and before `stop`.
 
-    Args:
-        root: the folder that paths are relative to.
-        paths: the files.
-        sizes: their bytes when they were listed.
-        flags: for `os.open`.
+    Where either is empty there is no such limit.
     """
-    found: list[bytes] = []
-    lengths: list[int] = []
-    digests: list[bytes] = []
-    one_line_each = True
-    for path, size in zip(paths, sizes, strict=True):
-        data = _read(f"{root}/{path}", size, flags)
-        if data is None:
-            lengths.append(_UNREAD)
-            digests.append(b"")
-            continue
-        found.append(data)
-        lengths.append(size)
-        digests.append(sha256(data).digest())
-        if data[:1] != b"{" or data.find(b"\n", 0, -1) >= 0:
-            one_line_each = False
-    return Read(b"\n".join(found), lengths, digests, one_line_each)
+
+    first: bytes = b""
+    stop: bytes = b""
+
+    def holds(self, path: bytes, *, is_folder: bool) -> bool:
+        """Tell whether it holds a file, or any below a folder, whose path ends with a `/`."""
+        begins = path >= self.first or (is_folder and self.first.startswith(path))
+        return begins and (not self.stop or path < self.stop)
+
+    def holds_all(self, folder: bytes) -> bool:
+        """Tell whether it holds all files below a folder."""
+        ends = not self.stop or (folder < self.stop and not self.stop.startswith(folder))
+        return folder >= self.first and ends
 
 
-def _read(path: str, size: int, flags: int) -> bytes | None:
+EVERYTHING = Span()
+
+
+def escape(name: str) -> str:
+    """Return a name as text that is UTF-8; what isn't is escaped."""
+    return name if name.isascii() else name.encode(errors="backslashreplace").decode()
+
+
+def open_flags(*, follow_links: bool) -> int:
+    """Return how an input file is opened."""
+    # Not blocking, so that a pipe put in a file's place can't hang the run.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    return flags if follow_links else flags | os.O_NOFOLLOW
+
+
+# --- listing --------------------------------------------------------------------------------------
+
+
+class _Found(NamedTuple):
+    """What a folder holds: `key` orders it as the whole names of the files below are ordered."""
+
+    key: bytes
+    is_folder: bool
+    entry: os.DirEntry[str]
+
+
+class _Folder(NamedTuple):
+    """A folder under way: its path as text and as bytes, what it still holds, and what limits it.
+
+    `above` are the folders that lead here, by device and number, where links are followed.
+    """
+
+    below: str
+    key: bytes
+    above: tuple[tuple[int, int], ...]
+    span: Span
+    found: Iterator[_Found]
+
+
+def walk(root: str, *, follow_links: bool, span: Span = EVERYTHING) -> Iterator[Entry]:
+    """Yield every input file below a folder, in the order of the names' bytes.
+
+    Hidden files and folders are left out, and only regular files count.
+
+    Raises:
+        OSError: a folder can't be read.
+    """
+    for path, found in _walk(root, span, follow_links=follow_links):
+        if entry := _entry(path, found, follow_links=follow_links):
+            yield entry
+
+
+def _entry(path: str, found: os.DirEntry[str], *, follow_links: bool) -> Entry | None:
     try:
-        descriptor = os.open(path, flags)
-        try:
-            data = os.read(descriptor, size + 1)
-        finally:
-            os.close(descriptor)
+        status = found.stat(follow_symlinks=follow_links)
+    except FileNotFoundError:
+        return None
+    return Entry(path, status.st_size, status.st_mtime_ns)
+
+
+def _walk(root: str, span: Span, *, follow_links: bool) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    top = _Folder("", b"", (), span, iter(()))
+    folders = [_open_folder(root, top, follow_links=follow_links)]
+    while folders:
+        folder = folders[-1]
+        below = folder.below
+        for key, is_folder, entry in folder.found:
+            path = below + entry.name
+            if is_folder:
+                inner = folder._replace(below=path + os.sep, key=folder.key + key)
+                folders.append(_open_folder(root, inner, follow_links=follow_links))
+                break
+            yield path, entry
+        else:
+            folders.pop()
+
+
+def _open_folder(root: str, folder: _Folder, *, follow_links: bool) -> _Folder:
+    """List a folder in the order of its names' bytes, without what is hidden or no input.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    path = os.path.join(root, folder.below)
+    above = folder.above
+    try:
+        if follow_links:
+            status = os.stat(path)
+            here = (status.st_dev, status.st_ino)
+            if here in above:  # a link back to a folder above is a loop, and holds nothing
+                return folder._replace(found=iter(()))
+            above = (*above, here)
+        with os.scandir(path) as entries:
+            found = list(_look_at(entries, follow_links=follow_links))
+    except FileNotFoundError:
+        return folder._replace(found=iter(()))  # vanished since its parent was listed
+    span = EVERYTHING if folder.span.holds_all(folder.key) else folder.span
+    if span != EVERYTHING:
+        found = [one for one in found if span.holds(folder.key + one.key, is_folder=one.is_folder)]
+    found.sort(key=itemgetter(0))
+    return folder._replace(above=above, span=span, found=iter(found))
+
+
+def _look_at(entries: Iterable[os.DirEntry[str]], *, follow_links: bool) -> Iterator[_Found]:
+    for entry in entries:
+        name = entry.name
+        if name[0] == ".":
+            continue
+        if entry.is_dir(follow_symlinks=follow_links):
+            # With the separator, a folder stands where its files' whole names stand.
+            yield _Found(escape(name).encode() + b"/", True, entry)
+        elif name.endswith(SUFFIXES) and entry.is_file(follow_symlinks=follow_links):
+            yield _Found(escape(name).encode(), False, entry)
+
+
+def cut(root: str, number: int, *, follow_links: bool) -> list[Span]:
+    """Share what is below a folder among so many processes, or fewer, by its upper folders.
+
+    Raises:
+        OSError: a folder can't be read.
+    """
+    level = [
+        _open_folder(root, _Folder("", b"", (), EVERYTHING, iter(())), follow_links=follow_links)
+    ]
+    keys: list[bytes] = []
+    for _ in range(_DEEPEST_CUT if number > 1 else 0):
+        inner = [
+            folder._replace(below=folder.below + one.entry.name + os.sep, key=folder.key + one.key)
+            for folder in level
+            for one in folder.found
+            if one.is_folder
+        ]
+        keys = max(keys, [folder.key for folder in inner], key=len)
+        if len(keys) >= number * _FOLDERS_EACH:
+            break
+        level = [_open_folder(root, folder, follow_links=follow_links) for folder in inner]
+    if len(keys) < number:
+        return [EVERYTHING]
+    limits = [b"", *(keys[len(keys) * part // number] for part in range(1, number)), b""]
+    return [Span(*span) for span in pairwise(limits)]
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def walk_and_read(
+    root: str, *, follow_links: bool, span: Span = EVERYTHING
+) -> Iterator[Read | list[Entry]]:
+    """Yield what `walk` does, many files at a time: small plain ones read, and the others listed.
+
+    Files that are yielded together stand together in the order of all paths.
+
+    Raises:
+        OSError: a folder can't be read.
+    """
+    flags = open_flags(follow_links=follow_links)
+    read = _Reading()
+    listed: list[Entry] = []
+    for path, found in _walk(root, span, follow_links=follow_links):
+        small = _read_small(found.path, flags) if path.endswith(".json") else None
+        if small and not listed and read.size < _BYTES and len(read.paths) < FILES:
+            read.add(path, small)
+            continue
+        if read.paths:
+            yield read.take()
+            read = _Reading()
+        if listed and (small or len(listed) >= FILES):
+            yield listed
+            listed = []
+        if small:
+            read.add(path, small)
+        elif entry := _entry(path, found, follow_links=follow_links):
+            listed.append(entry)
+    if read.paths:
+        yield read.take()
+    if listed:
+        yield listed
+
+
+def read_small(root: str, paths: list[str], *, follow_links: bool) -> tuple[Read, list[int]]:
+    """Read those of some files that are small and plain; return them, and where they stood."""
+    flags = open_flags(follow_links=follow_links)
+    read = _Reading()
+    places = []
+    for place, path in enumerate(paths):
+        small = _read_small(f"{root}/{path}", flags) if path.endswith(".json") else None
+        if small:
+            read.add(path, small)
+            places.append(place)
+    return read.take(), places
+
+
+_Small = tuple[int, int, bytes]
+
+
+def _read_small(name: str, flags: int) -> _Small | None:
+    """Return size, time of change and bytes of a small file.
+
+    None if it isn't small, no file, can't be read, or changes meanwhile.
+    """
+    try:
+        descriptor = os.open(name, flags)
     except OSError:
         return None
-    return data if len(data) == size else None
+    try:
+        status = os.fstat(descriptor)
+        size = status.st_size
+        if size > SMALL_BYTES or not stat.S_ISREG(status.st_mode):
+            return None
+        data = os.read(descriptor, size + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return (size, status.st_mtime_ns, data) if len(data) == size else None
 
 
-class Reader:
-    """Reads files in a process beside, which is started when there is enough for it to do."""
+class _Reading:
+    """Small files read so far."""
 
     def __init__(self) -> None:
-        """Start nothing yet."""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._is_broken = False
+        self.paths: list[str] = []
+        self.small: list[_Small] = []
+        self.size = 0
 
-    def read(self, root: str, paths: list[str], sizes: list[int], flags: int) -> Read:
-        """Do what `read_files` does; where there is no process to be had, do it here."""
-        many = len(paths) >= _WORTH_A_PROCESS and sum(sizes) < _MEAN_BYTES * len(paths)
-        if many and not self._is_broken:
-            try:
-                return self._ask((root, paths, sizes, flags))
-            except (OSError, EOFError, pickle.UnpicklingError) as error:
-                logger.debug("No process reads files beside this one: %s", error)
-                self._is_broken = True
-        return read_files(root, paths, sizes, flags)
+    def add(self, path: str, small: _Small) -> None:
+        self.paths.append(path)
+        self.small.append(small)
+        self.size += small[0]
 
-    def _ask(self, request: tuple[str, list[str], list[int], int]) -> Read:
-        if self._process is None:
-            self._process = subprocess.Popen(  # noqa: S603 - our own file
-                [sys.executable, "-I", "-S", __file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                # Ctrl-C ends this process, and with it what the other reads.
-                start_new_session=True,
+    def take(self) -> Read:
+        sizes, times, data = zip(*self.small, strict=True) if self.small else ((), (), ())
+        return Read(
+            "\0".join(self.paths),
+            array("q", sizes),
+            array("q", times),
+            [sha256(one).digest() for one in data],
+            b"\n".join(data),
+            all(one[:1] == b"{" and one.find(b"\n", 0, -1) < 0 for one in data),
+        )
+
+
+# --- in processes beside --------------------------------------------------------------------------
+
+
+class Lister:
+    """Lists a folder in processes beside, which begin at once.
+
+    They end when this one does: what they list has nobody at the other end.
+    """
+
+    def __init__(self, root: str, *, follow_links: bool, readers: int = 0) -> None:
+        """Begin.
+
+        Args:
+            root: the folder.
+            follow_links: follow symbolic links.
+            readers: how many processes share the folder and read small files in it; if none does,
+                one process lists all of it, in order.
+        """
+        self._root = root
+        self._follow_links = follow_links
+        self._reads = readers > 0
+        # Whoever uses the listing says what is wrong with a folder.
+        with contextlib.suppress(OSError):
+            spans = cut(root, max(1, readers), follow_links=follow_links)
+            self._processes = [_start(root, follow_links, self._reads, span) for span in spans]
+            return
+        self._processes = []
+
+    def found(self) -> Iterator[Read | list[Entry]]:
+        """Yield files, many at a time, once; those of several processes as they come.
+
+        Raises:
+            OSError: a folder can't be read.
+        """
+        if not self._processes:
+            yield from list_files(
+                self._root, EVERYTHING, follow_links=self._follow_links, read=self._reads
             )
-        asked, answered = self._process.stdin, self._process.stdout
-        if asked is None or answered is None:  # only to be sure: both are pipes
-            raise EOFError
-        pickle.dump(request, asked, pickle.HIGHEST_PROTOCOL)
-        asked.flush()
-        return Read(*pickle.load(answered))  # noqa: S301 - it comes from our own process
+            return
+        with selectors.DefaultSelector() as ready:
+            for process in self._processes:
+                ready.register(_output(process), selectors.EVENT_READ)
+            while ready.get_map():
+                for key, _ in ready.select():
+                    some = self._receive(cast("IO[bytes]", key.fileobj))
+                    if some is None:
+                        ready.unregister(key.fileobj)
+                    else:
+                        yield some
+
+    def _receive(self, output: IO[bytes]) -> Read | list[Entry] | None:
+        """Return what comes next from a process; None if there is no more."""
+        try:
+            some = pickle.load(output)  # noqa: S301 - our own process
+        except (EOFError, pickle.UnpicklingError):
+            raise OSError(0, "the process that lists it has ended", self._root) from None
+        if isinstance(some, OSError):
+            raise some
+        # Plain tuples: what a script's classes are named is of no use elsewhere.
+        return Read(*some) if isinstance(some, tuple) else some and [Entry(*one) for one in some]
 
     def close(self) -> None:
-        """End the process: what it is asked has ended."""
-        if self._process is not None:
-            with contextlib.suppress(OSError):
-                self._process.communicate()
-            self._process = None
+        """End the processes, whatever they do."""
+        for process in self._processes:
+            process.kill()
+            process.communicate()
 
 
-def _serve(asked: IO[bytes], answered: IO[bytes]) -> None:
+def _output(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    return cast("IO[bytes]", process.stdout)
+
+
+def _start(
+    root: str,
+    follow_links: bool,
+    read: bool,
+    span: Span,
+) -> subprocess.Popen[bytes]:
+    # As alone as can be, but with the same mind about file names.
+    python = [sys.executable or "", "-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}"]
+    words = [str(int(follow_links)), str(int(read)), *(os.fsdecode(limit) for limit in span)]
+    return subprocess.Popen(  # noqa: S603 - our own file
+        [*python, __file__, root, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=_PIPE_BYTES,
+        pipesize=_PIPE_BYTES,
+        # Ctrl-C reaches this process alone, which then ends the other.
+        start_new_session=True,
+    )
+
+
+def list_files(
+    root: str, span: Span = EVERYTHING, *, follow_links: bool, read: bool = False
+) -> Iterator[Read | list[Entry]]:
+    """Yield what `walk`, many files at a time, or `walk_and_read` yields."""
+    if read:
+        yield from walk_and_read(root, follow_links=follow_links, span=span)
+        return
+    entries = walk(root, follow_links=follow_links, span=span)
+    while some := list(islice(entries, FILES)):
+        yield some
+
+
+def _main() -> None:
     gc.disable()  # there are no cycles to be found among bytes
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        while True:
-            read = read_files(*pickle.load(asked))  # noqa: S301 - our own process asks
-            pickle.dump(tuple(read), answered, pickle.HIGHEST_PROTOCOL)
-            answered.flush()
+    root, follow_links, read, first, stop = sys.argv[1:]
+    span = Span(os.fsencode(first), os.fsencode(stop))
+    # Who asked may still be loading libraries: read on meanwhile.
+    answers: queue.Queue[object] = queue.Queue(_AHEAD)
+    answering = threading.Thread(target=_answer, args=(answers, sys.stdout.buffer), daemon=True)
+    answering.start()
+    try:
+        for some in list_files(root, span, follow_links=follow_links == "1", read=read == "1"):
+            answers.put(tuple(some) if isinstance(some, Read) else [tuple(one) for one in some])
+        answers.put(None)
+    except OSError as error:
+        answers.put(error)
+    answering.join()
+
+
+def _answer(answers: queue.Queue[object], output: IO[bytes]) -> None:
+    last = False
+    while not last:
+        answer = answers.get()
+        last = answer is None or isinstance(answer, OSError)
+        try:
+            pickle.dump(answer, output, pickle.HIGHEST_PROTOCOL)
+            output.flush()
+        except BrokenPipeError:
+            os._exit(1)  # nobody is left who asked
 
 
 if __name__ == "__main__":
-    _serve(sys.stdin.buffer, sys.stdout.buffer)
+    _main()

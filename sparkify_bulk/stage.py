@@ -85,13 +85,14 @@ class Part(NamedTuple):
 
 @dataclass(slots=True)
 class Staged:
-    """What became of a batch: all that comes back from a worker.
+    """What became of a batch, which stands at a place among all: all that comes from a worker.
 
     `part` is what was read, if that was a part of a big file; whole files are on record already.
     `songs`, `users` and `keys` are what a new star's batches are reduced to, for `gather`.
     """
 
     kind: Kind
+    place: tuple[bytes, int] = (b"", 0)
     files: int = 0
     bytes: int = 0
     records: int = 0
@@ -136,7 +137,7 @@ class Fill:
 
     def __init__(self, connection: Connection, schema: str, table: str) -> None:
         """Begin the transaction, and make the table."""
-        self._connection = connection
+        self.connection = connection
         self._lock = threading.Lock()
         self._table = sql.Identifier(schema, table)
         connection.execute("BEGIN")
@@ -151,12 +152,12 @@ class Fill:
             BooksError: the server took another number of rows than were sent.
         """
         with self._lock:
-            copy(self._connection, self._table, frame, freeze=True)
+            copy(self.connection, self._table, frame, freeze=True)
             self.rows += frame.height
 
     def commit(self) -> None:
         """Let others see the table."""
-        self._connection.commit()
+        self.connection.commit()
 
 
 class Straight(NamedTuple):
@@ -228,14 +229,14 @@ def stage_batch(
         BooksError: the records of a file, or the rows of a COPY, don't add up.
         psycopg.Error: the server refused.
     """
-    staged = Staged(batch.kind)
+    staged = Staged(batch.kind, batch.place)
     files = batch.files
     names = ledger_names(batch.root, files)
     books = Books(files)
     with lane.connection.transaction():
         # Nothing staged outlives a crash anyway, and the commit that publishes is synchronous.
         lane.connection.execute("SET LOCAL synchronous_commit = off")
-        for part in extract(batch, books, lane.reader, slowly=target.slowly):
+        for part in extract(batch, books, slowly=target.slowly):
             frames = (
                 _new_star_frames(batch, part.frame, names, staged, straight)
                 if target.build
@@ -335,7 +336,7 @@ def _new_star_frames(
     Plays go straight into it, where they can; what they are reduced to goes back with `staged`.
     """
     if batch.kind == "songs":
-        staged.songs.append(credits_of(rows, batch.number))
+        staged.songs.append(credits_of(rows))
         return {"staged_songs": stage_songs(rows, names)}
     staged.users.append(latest_of_each_user(rows))
     staged.keys.append(play_keys(rows))

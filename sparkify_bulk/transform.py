@@ -438,23 +438,18 @@ CREDITS: dict[str, pl.DataType] = {
     "duration": _FLOAT,
     "song_id": _TEXT,
     "artist_id": _TEXT,
-    "source": _INTEGER,
+    "file": pl.UInt32(),
     "source_offset": _INTEGER,
 }
 
 
-def credits_of(songs: pl.DataFrame, batch: int) -> pl.DataFrame:
-    """Return what plays must equal to name the songs of a frame, and the order of their sources.
-
-    Of two records of a song the one with the greater (`source`, `source_offset`) is the row:
-    batches, and files in them, come in the order of their paths.
+def credits_of(songs: pl.DataFrame) -> pl.DataFrame:
+    """Return what plays must equal to name the songs of a frame, and where each was described.
 
     Args:
         songs: typed frame of songs.
-        batch: the number of their batch.
     """
-    source = pl.lit(batch, pl.Int64) * 2**32 + pl.col("file").cast(pl.Int64)
-    return songs.with_columns(source.alias("source")).select(*CREDITS)
+    return songs.select(*CREDITS)
 
 
 def play_keys(plays: pl.DataFrame) -> pl.Series:

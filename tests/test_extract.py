@@ -452,7 +452,7 @@ def test_a_file_that_grows_is_read_to_its_last_whole_line(
             file.write(b'ng"}')
         return data
 
-    monkeypatch.setattr(extracting, "SMALL_BYTES", 0)
+    monkeypatch.setattr("sparkify_bulk.reader.SMALL_BYTES", 0)
     monkeypatch.setattr(extracting, "_pread", growing)
     frame, rejects, _ = read("events", tree.log_folder)
     assert (frame.height, rejects) == (1, [])

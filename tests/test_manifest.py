@@ -61,7 +61,7 @@ def test_batches_are_listed_as_they_are_asked_for(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first batches come before the last files are listed; every batch comes once, in order."""
-    monkeypatch.setattr(listing, "BATCH_FILES", 1)
+    monkeypatch.setattr("sparkify_bulk.reader.FILES", 1)
     for number in range(5):
         tree.logs(f"{number}.json", b"x")
     made = make_manifest("events", str(tree.log_folder))

@@ -1,117 +1,221 @@
-"""Many small files are read by a process beside, or here, and always the same."""
+"""Folders are listed and small files read by processes beside, or here, and always the same."""
 
 import os
 import signal
+from array import array
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from sparkify_bulk import reader
-from sparkify_bulk.reader import Read, Reader, read_files
+from sparkify_bulk.reader import (
+    EVERYTHING,
+    Entry,
+    Lister,
+    Read,
+    Span,
+    cut,
+    escape,
+    list_files,
+    read_small,
+    walk,
+    walk_and_read,
+)
 
-FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+Found = list[Read | list[Entry]]
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> list[bytes]:
-    """Make some small files."""
-    contents = [b'{"a": %d}' % number for number in range(300)] + [b"", b'{"b": 1}\n']
-    for name, data in zip(names(contents), contents, strict=True):
-        (tmp_path / name).write_bytes(data)
-    return contents
+def folder(tmp_path: Path) -> Path:
+    """Make a tree of small files, and of some that aren't read at once."""
+    for number in range(60):
+        path = tmp_path / "ABC"[number % 3] / "XYZ"[number % 5 % 3] / f"{number:02}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b'{"a": %d}' % number)
+    for name in ("A/packed.json.gz", "B/X/large.json", "é/odd.json", "z.json", ".hidden/no.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"{}")
+    (tmp_path / "B/X/large.json").write_bytes(b" " * (reader.SMALL_BYTES + 1))
+    (tmp_path / os.fsdecode(b"A/\xff.json")).write_bytes(b"{}\n")
+    return tmp_path
 
 
-def names(contents: list[bytes]) -> list[str]:
-    """Name files by their numbers, and one by what isn't UTF-8."""
-    return [str(number) for number in range(len(contents) - 1)] + [os.fsdecode(b"\xff")]
+def listed(root: Path, readers: int) -> Found:
+    """Return what processes beside find."""
+    lister = Lister(str(root), follow_links=False, readers=readers)
+    try:
+        return list(lister.found())
+    finally:
+        lister.close()
 
 
-def sizes(contents: list[bytes]) -> list[int]:
-    """Return the files' sizes."""
-    return [len(data) for data in contents]
+def paths(found: Found) -> list[str]:
+    """Return the paths of all that was found."""
+    chunks = (
+        some.paths.split("\0") if isinstance(some, Read) else [entry.path for entry in some]
+        for some in found
+    )
+    return [path for chunk in chunks for path in chunk]
 
 
-def child(beside: Reader) -> int:
-    """Return the number of a reader's process."""
-    assert beside._process is not None  # noqa: SLF001
-    return beside._process.pid  # noqa: SLF001
+def read_only(found: Found) -> list[Read]:
+    """Return what was read of it."""
+    return [some for some in found if isinstance(some, Read)]
 
 
-def test_a_process_beside_reads_what_is_read_here(tmp_path: Path, files: list[bytes]) -> None:
-    """Bytes, lengths and digests are the same, asked again and again."""
-    here = read_files(str(tmp_path), names(files), sizes(files), FLAGS)
-    assert here.data == b"\n".join(files)
-    assert here.lengths == sizes(files)
-    assert here.digests == [sha256(data).digest() for data in files]
-    beside = Reader()
-    assert beside.read(str(tmp_path), names(files), sizes(files), FLAGS) == here
-    first = child(beside)
-    assert beside.read(str(tmp_path), names(files), sizes(files), FLAGS) == here
-    assert child(beside) == first
-    beside.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(first, 0)
+def contents(found: Found) -> dict[str, bytes]:
+    """Return the bytes that were read, by path."""
+    return {
+        path: data
+        for read in read_only(found)
+        for path, data in zip(read.paths.split("\0"), read.data.split(b"\n"), strict=False)
+    }
 
 
-def test_few_or_large_files_start_no_process(
-    tmp_path: Path, files: list[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process is started only where it saves more than it costs."""
-    beside = Reader()
-    beside.read(str(tmp_path), names(files)[:5], sizes(files)[:5], FLAGS)
-    monkeypatch.setattr(reader, "_MEAN_BYTES", 1)
-    beside.read(str(tmp_path), names(files), sizes(files), FLAGS)
-    assert beside._process is None  # noqa: SLF001
-    beside.close()
+def test_processes_beside_list_what_is_listed_here(folder: Path) -> None:
+    """Paths, sizes and times of change are the same, in the order of the paths."""
+    here = list(walk(str(folder), follow_links=False))
+    assert [entry.path for entry in here] == sorted((e.path for e in here), key=escape)
+    assert listed(folder, readers=0) == [here]
 
 
-def test_what_changed_since_it_was_listed_is_left(tmp_path: Path, files: list[bytes]) -> None:
-    """A file that grew, shrank, vanished or became another is told, and not kept."""
-    (tmp_path / "1").write_bytes(files[1] + b" ")
-    (tmp_path / "2").write_bytes(files[2][:-1])
-    (tmp_path / "3").unlink()
-    (tmp_path / "4").unlink()
-    (tmp_path / "4").symlink_to(tmp_path / "5")
-    (tmp_path / "6").unlink()
-    os.mkfifo(tmp_path / "6")
-    read = read_files(str(tmp_path), names(files), sizes(files), FLAGS)
-    left = {1, 2, 3, 4, 6}
-    assert {n for n, length in enumerate(read.lengths) if length < 0} == left
-    assert read.data == b"\n".join(data for n, data in enumerate(files) if n not in left)
+@pytest.mark.parametrize("readers", [1, 2, 5])
+def test_processes_beside_read_what_is_read_here(folder: Path, readers: int) -> None:
+    """However many share a folder, every file comes once, and what is read is the same."""
+    here: Found = list(walk_and_read(str(folder), follow_links=False))
+    found = listed(folder, readers)
+    assert sorted(paths(found)) == sorted(paths(here))
+    assert len(set(paths(found))) == 65
+    assert contents(found) == contents(here)
+    for read in read_only(found):
+        names = read.paths.split("\0")
+        files = [folder / name for name in names]
+        assert names == sorted(names, key=escape)
+        assert read.digests == [sha256(file.read_bytes()).digest() for file in files]
+        assert read.sizes.tolist() == [file.stat().st_size for file in files]
+        assert read.modified_ns.tolist() == [file.stat().st_mtime_ns for file in files]
+
+
+def test_what_is_not_small_and_plain_is_listed_in_its_place(folder: Path) -> None:
+    """Large and packed files are listed; no chunk reaches over what another one holds."""
+    found: Found = list(walk_and_read(str(folder), follow_links=False))
+    unread = [entry.path for some in found if isinstance(some, list) for entry in some]
+    assert unread == ["A/packed.json.gz", "B/X/large.json"]
+    assert paths(found) == [entry.path for entry in walk(str(folder), follow_links=False)]
+
+
+def test_much_is_handed_on_in_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more files, and about so many bytes, come at a time."""
+    monkeypatch.setattr(reader, "FILES", 10)
+    found: Found = list(walk_and_read(str(folder), follow_links=False))
+    assert max(len(read.sizes) for read in read_only(found)) == 10
+    assert max(len(some) for some in list_files(str(folder), follow_links=False)) == 10
+    monkeypatch.setattr(reader, "FILES", 1000)
+    monkeypatch.setattr(reader, "_BYTES", 50)
+    found = list(walk_and_read(str(folder), follow_links=False))
+    assert max(sum(read.sizes) for read in read_only(found)) < 60
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 7, 50])
+@pytest.mark.parametrize("deep", [False, True])
+def test_every_file_is_in_one_share(folder: Path, number: int, deep: bool) -> None:
+    """A folder is shared without a gap and without anything twice, however its tree looks."""
+    if deep:
+        (folder / "only" / "one").mkdir(parents=True)
+        for name in ("A", "B", "C", "é", "z.json"):
+            (folder / name).rename(folder / "only" / "one" / name)
+    spans = cut(str(folder), number, follow_links=False)
+    shares = [list(walk(str(folder), follow_links=False, span=span)) for span in spans]
+    assert [e for share in shares for e in share] == list(walk(str(folder), follow_links=False))
+    assert len(spans) == (1 if number == 50 else number)
+    assert all(shares)
+
+
+@pytest.mark.parametrize(
+    ("span", "folder", "holds", "holds_all"),
+    [
+        (EVERYTHING, b"a/", True, True),
+        (Span(b"a/b/"), b"a/", True, False),
+        (Span(b"a/b/"), b"a/b/", True, True),
+        (Span(b"a/b/"), b"a/a/", False, False),
+        (Span(b"", b"a/b/"), b"a/", True, False),
+        (Span(b"", b"a/b/"), b"a/a/", True, True),
+        (Span(b"", b"a/b/"), b"a/b/", False, False),
+        (Span(b"a/b/", b"a/c/"), b"a/b/x/", True, True),
+    ],
+)
+def test_what_a_span_holds(span: Span, folder: bytes, holds: bool, holds_all: bool) -> None:
+    """A folder is held in part, as a whole, or not at all."""
+    assert span.holds(folder, is_folder=True) == holds
+    assert (holds and span.holds_all(folder)) == holds_all
+
+
+def test_what_cannot_be_read_is_left(tmp_path: Path) -> None:
+    """What is large, gone, a link, a pipe or closed is not read, and the others are."""
+    for name in "abcde":
+        (tmp_path / f"{name}.json").write_bytes(b"{}")
+    (tmp_path / "a.json").unlink()
+    (tmp_path / "b.json").write_bytes(b" " * (reader.SMALL_BYTES + 1))
+    (tmp_path / "c.json").unlink()
+    (tmp_path / "c.json").symlink_to(tmp_path / "e.json")
+    (tmp_path / "d.json").unlink()
+    os.mkfifo(tmp_path / "d.json")
+    names = [f"{name}.json" for name in "abcde"]
+    read, places = read_small(str(tmp_path), names, follow_links=False)
+    assert (places, read.paths, read.data, read.sizes) == ([4], "e.json", b"{}", array("q", [2]))
 
 
 @pytest.mark.parametrize(
     ("data", "is_one"),
     [
-        (b"{}", True),
-        (b"{}\n", True),
-        (b"{}\n\n", False),
-        (b"{}\n{}", False),
-        (b" {}", False),
-        (b"", False),
+        (b"{}", True), (b"{}\n", True),
+        (b"{}\n\n", False), (b"{}\n{}", False), (b" {}", False), (b"", False),
     ],
-)
+)  # fmt: skip
 def test_files_of_one_line_are_told(tmp_path: Path, data: bytes, is_one: bool) -> None:
     """Only if every file is one line that begins with a brace nobody needs to look again."""
-    (tmp_path / "a").write_bytes(b"{}")
-    (tmp_path / "b").write_bytes(data)
-    read = read_files(str(tmp_path), ["a", "b"], [2, len(data)], FLAGS)
+    (tmp_path / "a.json").write_bytes(b"{}")
+    (tmp_path / "b.json").write_bytes(data)
+    read, _ = read_small(str(tmp_path), ["a.json", "b.json"], follow_links=False)
     assert read.one_line_each == is_one
 
 
-def test_a_process_that_dies_or_never_starts_costs_nothing(
-    tmp_path: Path, files: list[bytes], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("readers", [0, 2])
+def test_where_no_process_starts_it_is_done_here(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, readers: int
 ) -> None:
-    """What no process can be asked is read here."""
-    asked = (str(tmp_path), names(files), sizes(files), FLAGS)
-    here: Read = read_files(*asked)
-    beside = Reader()
-    beside.read(*asked)
-    os.kill(child(beside), signal.SIGKILL)
-    assert beside.read(*asked) == here
-    beside.close()
-    monkeypatch.setattr("sys.executable", str(tmp_path / "no python"))
-    nowhere = Reader()
-    assert nowhere.read(*asked) == here
-    nowhere.close()
+    """Without an interpreter to start, all is found nevertheless."""
+    expected = sorted(paths(listed(folder, readers)))
+    monkeypatch.setattr("sys.executable", None)
+    assert sorted(paths(listed(folder, readers))) == expected
+
+
+def test_a_process_that_dies_is_an_error(folder: Path) -> None:
+    """Files are never left out because whoever listed them has ended."""
+    lister = Lister(str(folder), follow_links=False, readers=1)
+    (process,) = lister._processes  # noqa: SLF001
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    # What it wrote before it was killed, if anything, is without its end.
+    with pytest.raises(OSError, match="has ended"):
+        list(lister.found())
+    lister.close()
+
+
+@pytest.mark.parametrize("readers", [0, 1])
+def test_what_a_process_cannot_list_is_told(tmp_path: Path, readers: int) -> None:
+    """A folder that is none raises here what it raises there, and names it."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError) as caught:
+        listed(tmp_path / "file", readers)
+    assert str(caught.value.filename).startswith(str(tmp_path / "file"))
+
+
+def test_no_process_is_left(folder: Path) -> None:
+    """Whether or not all was read, the processes end."""
+    lister = Lister(str(folder), follow_links=False, readers=3)
+    next(lister.found())
+    processes = lister._processes  # noqa: SLF001
+    lister.close()
+    assert all(process.poll() is not None for process in processes)
