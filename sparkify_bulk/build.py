@@ -208,6 +208,7 @@ def _last_steps(
         Step("keys", partial(constrain, names=keys), tuple(indexes)),
         Step("references to time", lambda lane: _refer_to_time(lane, run), ("keys", "time")),
         Step("count rows", lambda lane: _count_rows(lane, run), all_rows),
+        Step("files", lambda lane: _finish_files(lane, run)),
     ]
     return [*steps, Step("ledger", lambda _: meanwhile(target))] if meanwhile else steps
 
@@ -253,22 +254,33 @@ def _finish_users(lane: Lane, run: Run, target: Target, users: UserRows | None) 
 
 
 def _count_rows(lane: Lane, run: Run) -> None:
-    """Compare the rows of the new star, and of the files beside it, with those sent and merged.
+    """Compare the new star's rows with those that were sent and merged.
 
     Raises:
         BooksError: some are missing, or there are too many.
     """
     with lane.connection.transaction():
         _enter(lane.connection, run)
-        rows, files = merge.count_rows(lane.connection), ledger.count_files(lane.connection)
-    if files != run.sent["staged_files"]:
-        raise BooksError(f"{run.sent['staged_files']} files were put on record, {files} are there")
+        rows = merge.count_rows(lane.connection)
     for name, table in run.report.tables.items():
         table.rows = rows[name]
         if table.inserted != table.rows:
             raise BooksError(
                 f"{table.inserted} rows were merged into {name}, but {table.rows} are there"
             )
+
+
+def _finish_files(lane: Lane, run: Run) -> None:
+    """Give the table of files its key, and compare its rows with those sent.
+
+    Raises:
+        BooksError: some are missing, or there are too many.
+    """
+    with lane.connection.transaction():
+        _enter(lane.connection, run)
+        files = ledger.complete_files(lane.connection)
+    if files != run.sent["staged_files"]:
+        raise BooksError(f"{run.sent['staged_files']} files were put on record, {files} are there")
 
 
 # --- in a lane ----------------------------------------------------------------------------------

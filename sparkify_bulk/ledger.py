@@ -41,7 +41,7 @@ def export_text(raw: bytes) -> str:
     return raw.decode(errors="backslashreplace")
 
 
-_TABLES = ("runs", "files", "rejects", "rejects_by_run")
+_TABLES = ("runs", "files", "files_key", "rejects", "rejects_by_run")
 
 
 def make_ledger(connection: Connection, schema: str) -> None:
@@ -96,7 +96,18 @@ def keep_files(connection: Connection) -> None:
     connection.execute(statements.read("ledger/keep_files"))
 
 
-def count_files(connection: Connection) -> int:
+def make_files(connection: Connection) -> None:
+    """Make the table of files on record, without its key, in the schema in sight."""
+    connection.execute(statements.read("ledger/files"))
+
+
+def complete_files(connection: Connection) -> int:
+    """Give the table of files in sight its key; return how many there are."""
+    connection.execute(statements.read("ledger/files_key"))
+    return _count_files(connection)
+
+
+def _count_files(connection: Connection) -> int:
     """Count the files on record in the table in sight."""
     (files,) = connection.execute(statements.read("checks/files")).fetchone() or (0,)
     return int(files)

@@ -88,8 +88,10 @@ EVERYTHING = Span()
 
 
 def escape(name: str) -> str:
-    """Return a name as text that is UTF-8; what isn't is escaped."""
-    return name if name.isascii() else name.encode(errors="backslashreplace").decode()
+    """Return a name as text that is UTF-8, and no other name's: what isn't is escaped."""
+    if name.isascii() and "\\" not in name:
+        return name
+    return name.replace("\\", "\\\\").encode(errors="backslashreplace").decode()
 
 
 def open_flags(*, follow_links: bool) -> int:

@@ -113,6 +113,17 @@ def test_nothing_new_is_nothing_read_and_nothing_changed(star: str, tree: Tree) 
     assert ledger_files(star) == files
 
 
+def test_names_that_look_alike_once_escaped_are_two_files(star: str, tree: Tree) -> None:
+    """A byte that isn't UTF-8 and its escape, written out, are two names on record."""
+    for name in (b"\xff.json", b"\\xff.json"):
+        (tree.log_folder / os.fsdecode(name)).write_bytes(lines(event(7)))
+    for command in (sparkify_bulk.reload, sparkify_bulk.load):
+        command(tree.root, dsn=star)
+        names = [file for _, file, *_ in ledger_files(star)]
+        assert {"log_data/\\xff.json", "log_data/\\\\xff.json"} < set(names)
+    assert sparkify_bulk.load(tree.root, dsn=star).input.events.files == 0
+
+
 @pytest.mark.parametrize("first", ["load", "reload"])
 def test_both_commands_leave_files_that_a_load_skips(database: str, tree: Tree, first: str) -> None:
     """What a reload has read counts as read for a load, and the other way round."""

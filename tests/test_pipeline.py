@@ -322,7 +322,7 @@ def test_a_new_star_whose_files_are_not_on_record_is_not_published(
 ) -> None:
     """Files that vanish from the new ledger table fail the run: a load would read them again."""
     before = read_star(star, surrogate=True)
-    monkeypatch.setattr("sparkify_bulk.ledger.count_files", lambda _: 1)
+    monkeypatch.setattr("sparkify_bulk.ledger.complete_files", lambda _: 1)
     with pytest.raises(BooksError, match="2 files were put on record, 1 are there"):
         sparkify_bulk.reload(tree.root, dsn=star)
     assert read_star(star, surrogate=True) == before

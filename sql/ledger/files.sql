@@ -12,6 +12,5 @@ CREATE TABLE IF NOT EXISTS files (
     filtered    bigint NOT NULL,
     rejected    bigint NOT NULL,
     digest      bytea NOT NULL,
-    PRIMARY KEY (kind, file),
     CHECK (records = accepted + filtered + rejected)
 );
