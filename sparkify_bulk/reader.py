@@ -91,7 +91,7 @@ def escape(name: str) -> str:
     """Return a name as text that is UTF-8, and no other name's: what isn't is escaped."""
     if name.isascii() and "\\" not in name:
         return name
-    return name.replace("\\", "\\\\").encode(errors="backslashreplace").decode()
+    return os.fsencode(name.replace("\\", "\\\\")).decode(errors="backslashreplace")
 
 
 def open_flags(*, follow_links: bool) -> int:

@@ -81,7 +81,7 @@ def unreadable(name: str, data: bytes) -> Case:
 
 def shown(name: bytes) -> str:
     """Return a file's name as the ledger writes it: what isn't UTF-8 is escaped."""
-    return os.fsdecode(name).replace("\\", "\\\\").encode(errors="backslashreplace").decode()
+    return name.replace(b"\\", b"\\\\").decode(errors="backslashreplace")
 
 
 CASES: dict[str, Case] = {
