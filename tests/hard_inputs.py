@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import sys
 from dataclasses import dataclass, field
 from typing import Any
