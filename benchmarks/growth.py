@@ -20,12 +20,13 @@ def main() -> None:
     arguments = parser(__doc__, "bench/growth.json")
     arguments.add_argument("--dsn", help="the server; else the one that a run would take")
     arguments.add_argument("--sizes", type=numbers, default="10000,100000,1000000", help="events")
+    arguments.add_argument("--days", type=int, default=30, help="log files; 1 makes one large file")
     arguments.add_argument("--jobs", type=numbers, default="1,2", help="workers")
     given = arguments.parse_args()
     rows: list[dict[str, Any]] = []
     with bench.open_place(given.dsn) as place:
         for events in given.sizes:
-            sizes = bench.Sizes(events, max(1, events // 10), given.seed)
+            sizes = bench.Sizes(events, max(1, events // 10), given.seed, given.days)
             with bench.generated(sizes) as data:
                 # One before the others, untimed, reads every file.
                 run_product(place, "reload", data, place.prefix)
@@ -38,7 +39,7 @@ def main() -> None:
                     found = median(taken)
                     pace = {"events_per_second": round(events / found["seconds"])}
                     rows.append({"events": events, "jobs": jobs} | pace | found)
-    show(rows, given.output, seed=given.seed)
+    show(rows, given.output, seed=given.seed, days=given.days)
 
 
 if __name__ == "__main__":

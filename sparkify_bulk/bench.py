@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -562,6 +562,7 @@ class Sizes:
     events: int
     songs: int
     seed: int
+    days: int = 30
 
 
 @dataclass(slots=True)
@@ -623,7 +624,7 @@ def generated(sizes: Sizes, watch: Watch | None = None) -> Iterator[Path]:
     """Generate a tree, and remove it in the end."""
     with tempfile.TemporaryDirectory(prefix="sparkify-bench-") as made:
         began = _begin(watch, "generate data")
-        numbers = [f"--{name}={getattr(sizes, name)}" for name in ("events", "songs", "seed")]
+        numbers = [f"--{name}={number}" for name, number in asdict(sizes).items()]
         script = str(folder() / "generate.py")
         done = measure([sys.executable, script, made, *numbers])
         if done.exit_code:
