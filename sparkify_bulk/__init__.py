@@ -29,6 +29,7 @@ class Options(TypedDict, total=False):
     max_rejects: int | None
     create_database: bool
     wait: float
+    retries: int
     rehash: bool
     follow_links: bool
 

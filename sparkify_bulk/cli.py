@@ -12,9 +12,11 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -22,6 +24,7 @@ import click
 from sparkify_bulk import __version__
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
 from sparkify_bulk.manifest import listing
+from sparkify_bulk.redaction import Redacted, holds_password, redact
 
 if TYPE_CHECKING:
     from sparkify_bulk.connection import Connection
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "SPARKIFY_BULK_"
 _INTERRUPTED, _TERMINATED = 130, 143
+_asked: list[int] = []
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -40,7 +44,9 @@ class Terminated(KeyboardInterrupt):
 
 def main() -> NoReturn:
     """Run the command line, and exit."""
-    signal.signal(signal.SIGTERM, _on_terminate)
+    sys.excepthook = _show_crash
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _on_signal)
     try:
         code = cli.main(prog_name="sparkify-bulk", standalone_mode=False)
     except click.exceptions.Abort as error:
@@ -55,8 +61,20 @@ def main() -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _on_terminate(_signal: int, _frame: object) -> None:
-    raise Terminated
+def _on_signal(number: int, _frame: object) -> NoReturn:
+    """End what is under way, and clear up; asked a second time, end at once."""
+    if _asked:
+        os.write(sys.stderr.fileno(), b"Stopped at once; the next run clears up what is left.\n")
+        os._exit(128 + number)
+    _asked.append(number)
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def _show_crash(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print the traceback of a defect, without passwords."""
+    click.echo(redact("".join(traceback.format_exception(kind, error, trace))), err=True, nl=False)
 
 
 def _show_error(error: SparkifyBulkError) -> None:
@@ -80,9 +98,21 @@ def _option(
     return click.option(*names, envvar=variables, show_envvar=True, **attributes)
 
 
+def _warn_of_password(context: click.Context, option: click.Parameter, dsn: str) -> str:
+    source = context.get_parameter_source(option.name or "")
+    if dsn and source is click.core.ParameterSource.COMMANDLINE and holds_password(dsn):
+        click.echo(
+            "Warning: everybody on this machine can see a password on the command line; "
+            "better give it by PGPASSWORD, ~/.pgpass or a service file.",
+            err=True,
+        )
+    return dsn
+
+
 _DSN = _option(
     "--dsn",
     metavar="TEXT",
+    callback=_warn_of_password,
     also=["DATABASE_URL"],
     help="libpq connection string or URL; else libpq's PG* variables; else the embedded server.",
 )
@@ -116,6 +146,14 @@ _WAIT = _option(
     type=float,
     default=0,
     help="Wait so long for another run on the star.  [default: give up at once]",
+)
+_RETRIES = _option(
+    "--retries",
+    metavar="N",
+    type=int,
+    default=3,
+    show_default=True,
+    help="Begin anew so often when the database fails in passing.",
 )
 _REHASH = _option(
     "--rehash", is_flag=True, help="Compare the content of files that look unchanged, too."
@@ -154,7 +192,7 @@ def cli() -> None:
 
 
 @cli.command()
-@_options(*_DATA, *_TARGET, _JOBS, _MAX_REJECTS, _CREATE, _WAIT, *_TALK)
+@_options(*_DATA, *_TARGET, _JOBS, _MAX_REJECTS, _CREATE, _WAIT, _RETRIES, *_TALK)
 def reload(**options: Any) -> int:  # noqa: ANN401 - click's
     """Build the star anew from all files; it replaces the old one at once.
 
@@ -166,7 +204,7 @@ def reload(**options: Any) -> int:  # noqa: ANN401 - click's
 
 
 @cli.command()
-@_options(*_DATA, *_TARGET, _JOBS, _MAX_REJECTS, _CREATE, _WAIT, _REHASH, *_TALK)
+@_options(*_DATA, *_TARGET, _JOBS, _MAX_REJECTS, _CREATE, _WAIT, _RETRIES, _REHASH, *_TALK)
 def load(**options: Any) -> int:  # noqa: ANN401 - click's
     """Merge new and changed files into the live star.
 
@@ -286,11 +324,14 @@ def _watch(*, quiet: bool, verbose: bool) -> Iterator[Any]:
     if console.is_terminal and not quiet:
         # By the console that draws the bars: lines written past it would fall into them.
         handler = RichHandler(console=console, show_time=False, show_path=False, highlighter=None)
-        logging.basicConfig(format="%(message)s", handlers=[handler])
+        handler.setFormatter(Redacted("%(message)s"))
+        logging.basicConfig(handlers=[handler])
         with progress.TerminalWatch(console) as bars:
             yield bars
     else:
-        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+        plain = logging.StreamHandler(sys.stderr)
+        plain.setFormatter(Redacted("%(asctime)s %(levelname)s %(message)s"))
+        logging.basicConfig(handlers=[plain])
         yield progress.LogWatch()
 
 

@@ -1,5 +1,7 @@
 """Open connections that are fit for a run, and say clearly why one can't be had."""
 
+import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterable
@@ -9,24 +11,41 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import Conninfo, ConninfoOption
+from psycopg.pq import Conninfo, ConninfoOption, PGconn, Ping
 
 from sparkify_bulk.errors import DatabaseError
+from sparkify_bulk.redaction import learn
+
+logger = logging.getLogger("sparkify_bulk")
 
 OLDEST_SERVER = 14
-# A pulled cable ends the connection after 14 s; libpq's defaults wait for hours.
+# A pulled cable ends the connection after 10 s; libpq's defaults wait for hours.
 _DEFAULTS = {
     "application_name": "sparkify_bulk",
     "connect_timeout": "10",
-    "keepalives_idle": "5",
-    "keepalives_interval": "3",
+    "keepalives_idle": "4",
+    "keepalives_interval": "2",
     "keepalives_count": "3",
-    "tcp_user_timeout": "14000",
+    "tcp_user_timeout": "10000",
 }
+# The same on the other end, so that the server lets the star's lock go. The last one looks after
+# the connection while a statement runs; servers on some systems refuse it.
+_SERVER_DEFAULTS = {
+    "tcp_keepalives_idle": "4",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "client_connection_check_interval": "5000",
+}
+# Errors that pass: of the connection (08), serialization and deadlock (40), too many connections,
+# a server that goes down or comes up (57P). See "PostgreSQL Error Codes" in its documentation.
+_PASSING = ("08", "40001", "40P01", "53300", "57P01", "57P02", "57P03")
 _LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 _HERE = ("localhost", "127.0.0.1", "::1")
 _MAINTENANCE_DATABASES = ("postgres", "template1")
-_PASSWORD_IN_TEXT = re.compile(r"(?i)(password\s*=\s*|://[^\s:/@]*:)('[^']*'|[^\s@'\"]+)")
+_URL_PREFIXES = ("postgresql://", "postgres://")
+_HOSTS = re.compile(r"[\w.:%,/-]*")
+_PORTS = re.compile(r"[\d,]*", re.ASCII)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -52,7 +71,12 @@ def connect(dsn: str, *, create_database: bool = False) -> Connection:
     except psycopg.OperationalError as error:
         missing = _missing_database(conninfo)
         if missing is None:
-            raise DatabaseError(_redact(_first_line(error)), hint=_hint(error)) from None
+            raise DatabaseError(
+                _first_line(error),
+                hint=_hint(error),
+                passing=_is_starting(conninfo),
+                unreachable=True,
+            ) from None
         maintenance, name = missing
         if not create_database:
             raise DatabaseError(
@@ -69,13 +93,31 @@ def parse_conninfo(dsn: str) -> list[ConninfoOption]:
         DatabaseError: it can't be read; the string isn't quoted.
     """
     try:
-        return Conninfo.parse(dsn.encode())
-    except psycopg.OperationalError:
-        # The original message quotes the string, and with it perhaps the password.
+        options = Conninfo.parse(dsn.encode())
+    # The original message quotes the string, and with it perhaps the password.
+    except (psycopg.OperationalError, UnicodeEncodeError):
+        options = []
+    given = {option.keyword.decode(): option.val.decode(errors="replace")
+             for option in options if option.val is not None}  # fmt: skip
+    if not options or not _is_plausible(given, is_url=dsn.startswith(_URL_PREFIXES)):
         raise DatabaseError(
             "the connection string can't be read",
-            hint="write it as postgresql://user@host:port/database or as host=… dbname=… user=…",
+            hint="write it as postgresql://user@host:port/database or as host=… dbname=… user=…; "
+            "in a URL, characters such as @ : / ? # % in a password are written as %40 and so on",
         ) from None
+    learn(given.get("password"), given.get("sslpassword"), os.environ.get("PGPASSWORD"))
+    return options
+
+
+def _is_plausible(given: dict[str, str], *, is_url: bool) -> bool:
+    """Tell whether a connection string may mean what libpq reads into it.
+
+    A password with `@`, `:` or `/` in it, not escaped, lends its parts to host, port and database,
+    and those would be quoted when the connection fails.
+    """
+    if not _HOSTS.fullmatch(given.get("host", "")) or not _PORTS.fullmatch(given.get("port", "")):
+        return False
+    return not (is_url and "@" in given.get("dbname", "") + given.get("user", ""))
 
 
 def _conninfo(dsn: str) -> str:
@@ -94,7 +136,58 @@ def _open(conninfo: str) -> Connection:
     connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
     # Roles and databases may set others, in which psycopg doesn't read times.
     connection.execute("SET datestyle = 'ISO'; SET timezone = 'UTC'")
+    if not is_on_socket(connection) and not is_pooled(connection):
+        for name, value in _SERVER_DEFAULTS.items():
+            with contextlib.suppress(psycopg.errors.InvalidParameterValue):
+                query = "SELECT pg_catalog.set_config(%s, %s, false)"
+                connection.execute(query, (name, value))
     return connection
+
+
+def is_on_socket(connection: Connection) -> bool:
+    """Tell whether a connection goes through a socket of this machine, not through a network."""
+    return connection.info.host.startswith(("/", "@")) or not connection.info.host
+
+
+def is_pooled(connection: Connection) -> bool:
+    """Tell whether a pooler stands between: it gives itself as the process that serves."""
+    (pid,) = _row(connection, "SELECT pg_catalog.pg_backend_pid()")
+    return bool(pid != connection.info.backend_pid)
+
+
+def is_passing(error: psycopg.Error) -> bool:
+    """Tell, by its SQLSTATE, whether what an error says will probably have passed in a while.
+
+    A connection that was lost without a word has none.
+    """
+    if error.sqlstate:
+        return error.sqlstate.startswith(_PASSING)
+    return isinstance(error, psycopg.OperationalError)
+
+
+def _is_starting(conninfo: str) -> bool:
+    """Tell whether the server is there, but takes no connections yet, or no more."""
+    return PGconn.ping(conninfo.encode()) == Ping.REJECT
+
+
+def warn_of_weak_tls(connection: Connection) -> None:
+    """Warn where somebody between could read along, or pass for the server."""
+    if is_on_socket(connection) or connection.info.host in _HERE:
+        return
+    mode = next(
+        (o.val.decode() for o in connection.pgconn.info if o.keyword == b"sslmode" and o.val), ""
+    )
+    if not connection.pgconn.ssl_in_use:
+        logger.warning(
+            "The connection to %s is not encrypted: use sslmode=verify-full", connection.info.host
+        )
+    elif mode != "verify-full":
+        logger.warning(
+            "The connection to %s is encrypted, but who answers is not verified (sslmode=%s): "
+            "use sslmode=verify-full",
+            connection.info.host,
+            mode,
+        )
 
 
 def _missing_database(conninfo: str) -> tuple[str, str] | None:
@@ -122,7 +215,7 @@ def _create_database(maintenance: str, name: str) -> None:
             connection.execute(create.format(sql.Identifier(name)))
     except psycopg.Error as error:
         raise DatabaseError(
-            f'the database "{name}" can\'t be made: {_redact(_first_line(error))}',
+            f'the database "{name}" can\'t be made: {_first_line(error)}',
             hint="let somebody with the right CREATEDB make it",
         ) from None
 
@@ -214,7 +307,3 @@ def _hint(error: psycopg.OperationalError) -> str:
     if connection is not None and connection.used_password:
         return "check user and password (PGPASSWORD, ~/.pgpass, service file or --dsn)"
     return "check host, port and user, and that the server is running and lets this machine in"
-
-
-def _redact(text: str) -> str:
-    return _PASSWORD_IN_TEXT.sub(r"\1***", text)

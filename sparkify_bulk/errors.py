@@ -11,6 +11,8 @@ SparkifyBulkError            1  the run failed
 
 from typing import TYPE_CHECKING
 
+from sparkify_bulk.redaction import redact
+
 if TYPE_CHECKING:
     from sparkify_bulk.report import Report
 
@@ -29,9 +31,9 @@ class SparkifyBulkError(Exception):
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         """Say what went wrong, and what to do."""
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = redact(message)
+        super().__init__(self.message)
+        self.hint = redact(hint)
         self.report: Report | None = None
 
 
@@ -42,9 +44,24 @@ class UsageError(SparkifyBulkError):
 
 
 class DatabaseError(SparkifyBulkError):
-    """The database can't be reached, refused, or isn't fit for a star."""
+    """The database can't be reached, refused, or isn't fit for a star.
+
+    Args:
+        message: what went wrong, and where.
+        hint: what to do about it; may be empty.
+        passing: it will probably have passed in a while, as a restart of the server does.
+        unreachable: no connection could be made; that may pass, if there was one just before.
+    """
 
     exit_code = 4
+
+    def __init__(
+        self, message: str, *, hint: str = "", passing: bool = False, unreachable: bool = False
+    ) -> None:
+        """Say what went wrong, what to do, and whether to try again."""
+        super().__init__(message, hint=hint)
+        self.passing = passing
+        self.unreachable = unreachable
 
 
 class EmbeddedServerError(DatabaseError):

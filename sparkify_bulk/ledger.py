@@ -91,6 +91,12 @@ def last_pace(connection: Connection, schema: str) -> float | None:
     return None
 
 
+def was_published(connection: Connection, run_id: int) -> bool:
+    """Tell whether a run's record was completed; the ledger's schema must be in sight."""
+    row = connection.execute(statements.read("ledger/status"), {"run_id": run_id}).fetchone()
+    return row is not None and str(row[0]).startswith("succeeded")
+
+
 def keep_files(connection: Connection) -> None:
     """Move a run's files from staging, which must be in sight, to the ledger, in sight too."""
     connection.execute(statements.read("ledger/keep_files"))

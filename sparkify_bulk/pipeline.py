@@ -4,6 +4,7 @@ Sole owner of threads and cancellation.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
@@ -12,7 +13,7 @@ from sparkify_bulk import ledger, merge
 from sparkify_bulk.build import build_star
 from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.connection import Connection
-from sparkify_bulk.errors import BooksError, SparkifyBulkError, UsageError
+from sparkify_bulk.errors import BooksError, DatabaseError, SparkifyBulkError, UsageError
 from sparkify_bulk.extract import UNREADABLE, Extract, concat_frames, digest_file, retry
 from sparkify_bulk.manifest import KINDS, Kind, Known, Manifest, make_manifest
 from sparkify_bulk.merge import Difference
@@ -23,6 +24,7 @@ from sparkify_bulk.run import (
     Unwatched,
     Watch,
     books_of,
+    commit,
     open_connection,
     open_run,
     phase,
@@ -42,6 +44,11 @@ logger = logging.getLogger("sparkify_bulk")
 
 Listers = Mapping[Kind, Lister]
 
+_Story = Callable[[Settings, Watch, Listers | None], Report]
+
+# Before a run begins anew, doubled each time: a server is back from a fast restart after the first,
+# and a standby took over after the third.
+_FIRST_PAUSE_SECONDS = 2.0
 # How many rejects are read again at a time.
 _REPLAY_ROWS = 5000
 
@@ -59,10 +66,21 @@ def reload(
     Raises:
         SparkifyBulkError: the run failed; the old star is untouched.
     """
-    with open_run("reload", settings, watch or Unwatched()) as run:
-        merge.check_dependents(run.control, run.schemas.star)
-        _rebuild(run, _list_files(run, listers))
-    return run.report
+    return _persist(_reload, settings, watch or Unwatched(), listers)
+
+
+def load(settings: Settings, watch: Watch | None = None, listers: Listers | None = None) -> Report:
+    """Merge new and changed files into the live star; make one if there is none.
+
+    Args:
+        settings: what to read, and where to.
+        watch: told how it goes on.
+        listers: list the folders already.
+
+    Raises:
+        SparkifyBulkError: the run failed; the star is untouched.
+    """
+    return _persist(_load, settings, watch or Unwatched(), listers)
 
 
 def verify(settings: Settings, watch: Watch | None = None) -> tuple[Report, list[Difference]]:
@@ -151,18 +169,36 @@ def require_star(connection: Connection, star: str) -> None:
         )
 
 
-def load(settings: Settings, watch: Watch | None = None, listers: Listers | None = None) -> Report:
-    """Merge new and changed files into the live star; make one if there is none.
+# --- the two main stories -------------------------------------------------------------------------
 
-    Args:
-        settings: what to read, and where to.
-        watch: told how it goes on.
-        listers: list the folders already.
 
-    Raises:
-        SparkifyBulkError: the run failed; the star is untouched.
+def _persist(story: _Story, settings: Settings, watch: Watch, listers: Listers | None) -> Report:
+    """Run a story; begin anew, as a new run, where the database failed in passing.
+
+    Nothing is published before the end, so to begin anew is always safe.
     """
-    with open_run("load", settings, watch or Unwatched()) as run:
+    for attempt in range(settings.retries):
+        try:
+            return story(settings, watch, listers)
+        except DatabaseError as error:
+            if not error.passing and not (attempt and error.unreachable):
+                raise
+            pause = _FIRST_PAUSE_SECONDS * 2**attempt
+            logger.warning("%s; trying again in %g s", error.message, pause)
+            time.sleep(pause)
+            listers = None
+    return story(settings, watch, listers)
+
+
+def _reload(settings: Settings, watch: Watch, listers: Listers | None) -> Report:
+    with open_run("reload", settings, watch) as run:
+        merge.check_dependents(run.control, run.schemas.star)
+        _rebuild(run, _list_files(run, listers))
+    return run.report
+
+
+def _load(settings: Settings, watch: Watch, listers: Listers | None) -> Report:
+    with open_run("load", settings, watch) as run:
         run.grows = merge.star_exists(run.control, run.schemas.star)
         manifests = _list_files(run, listers)
         if not run.grows:
@@ -363,5 +399,4 @@ def _complete(run: Run, last: Callable[[], None] | None = None) -> None:
     ledger.complete_run(run.publisher, run.run_id, run.report, exit_code=run.report.exit_code)
     if last:
         last()
-    run.publisher.commit()
-    run.published = True
+    commit(run)

@@ -20,8 +20,10 @@ from sparkify_bulk.connection import (
     check_server,
     connect,
     describe,
+    is_passing,
     libpq_is_configured,
     parse_conninfo,
+    warn_of_weak_tls,
 )
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError, StarBusyError
 from sparkify_bulk.lanes import Step
@@ -31,6 +33,18 @@ from sparkify_bulk.settings import Schemas, Settings, schemas
 from sparkify_bulk.stage import Target, see_staging, unsee_staging, use_schemas
 
 logger = logging.getLogger("sparkify_bulk")
+
+# What to do about some of the errors that end a run, by SQLSTATE.
+_HINTS = {
+    "53100": "make room on the server's disk, then run again",
+    "53200": "the server is out of memory: lower --jobs, then run again",
+    "57014": "statement_timeout, or somebody, cancelled it: raise the limit for this role",
+    "55P03": "end what holds the lock, then run again",
+}
+# How long to wait for the end of a transaction whose connection was lost: its server process may be
+# at work still, or learn of the loss late.
+_SETTLE_SECONDS = 60.0
+_SETTLE_PAUSE_SECONDS = 0.5
 
 
 class Watch(Protocol):
@@ -110,6 +124,7 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
             report.target = target or describe(control)
             run = Run(settings, names, watch, report, dsn, control, publisher, begun)
             check_server(control)
+            warn_of_weak_tls(control)
             publisher.execute("BEGIN")
             # Before any function is called: one in `public` with a closer signature would win.
             use_schemas(publisher, names.star)
@@ -188,7 +203,9 @@ def _refusals() -> Iterator[None]:
         message = error.diag.message_primary or str(error).strip().split("\n")[0]
         raise DatabaseError(
             f"the database ended the run: {message}",
-            hint="the star is untouched; see the server's log, then run again",
+            hint=_HINTS.get(error.sqlstate or "", "see the server's log, then run again")
+            + "; the star is untouched",
+            passing=is_passing(error),
         ) from error
     except psycopg.Error as error:
         raise SparkifyBulkError(
@@ -204,8 +221,7 @@ def _take_lock(run: Run) -> None:
     Raises:
         StarBusyError: another run holds it, and didn't end in time.
     """
-    # Within one database, one key a star: run and star's name.
-    key = (f"sparkify_bulk {run.schemas.star}",)
+    key = _lock_key(run)
     row = run.publisher.execute(
         "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", key
     ).fetchone()
@@ -222,6 +238,11 @@ def _take_lock(run: Run) -> None:
         f"the star in {run.schemas.star} is held by {who}",
         hint="run again when it has ended, or wait for that with --wait SECONDS",
     )
+
+
+def _lock_key(run: Run) -> tuple[str]:
+    """Name the lock: within one database, one a star."""
+    return (f"sparkify_bulk {run.schemas.star}",)
 
 
 def _wait_for_lock(connection: Connection, key: tuple[str], seconds: float) -> bool:
@@ -265,6 +286,49 @@ def _abandon(run: Run, error: BaseException) -> None:
                 unsee_staging(run.control)
             ledger.complete_run(run.control, run.run_id, run.report, exit_code=exit_code)
         clear(run)
+
+
+def commit(run: Run) -> None:
+    """Commit what the publisher's transaction holds; if the answer is lost, find out what became.
+
+    Raises:
+        psycopg.Error: it wasn't committed.
+        DatabaseError: nobody can tell; the ledger will, when the server is back.
+    """
+    try:
+        run.publisher.commit()
+    except psycopg.OperationalError as error:
+        if not is_passing(error) or not _was_published(run):
+            raise
+        logger.warning("The connection was lost at the end, but the ledger says: all committed")
+    run.published = True
+
+
+def _was_published(run: Run) -> bool:
+    """Ask the ledger whether a run was published, once its lock tells that its transaction ended.
+
+    Raises:
+        DatabaseError: the server can't be asked.
+    """
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        try:
+            with connect(run.dsn) as connection:
+                connection.execute("BEGIN")
+                use_schemas(connection, run.schemas.ledger)
+                if not _wait_for_lock(connection, _lock_key(run), _SETTLE_SECONDS):
+                    break
+                return ledger.was_published(connection, run.run_id)
+        except (DatabaseError, psycopg.OperationalError):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_SETTLE_PAUSE_SECONDS)
+    raise DatabaseError(
+        "the connection was lost while the run was committed, and the server can't be asked",
+        hint=f"when it is back, sparkify-bulk runs tells what became of run {run.run_id}; "
+        "to run again is safe in any case",
+        passing=True,
+    )
 
 
 def _tidy(run: Run) -> None:

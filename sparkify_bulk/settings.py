@@ -12,6 +12,9 @@ SCHEMA_PATTERN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _IDENTIFIER_BYTES = 63
 # A week; PostgreSQL counts milliseconds in 32 bits.
 _LONGEST_WAIT_SECONDS = 604_800
+DEFAULT_RETRIES = 3
+# The pauses before them double from 2 s: an hour in all.
+_MOST_RETRIES = 10
 
 
 def default_jobs() -> int:
@@ -34,6 +37,7 @@ class Settings:
         create_database: make the database if it doesn't exist.
         follow_links: follow symbolic links below the folders.
         wait: seconds to wait for another run on the star to end; 0 to give up at once.
+        retries: how often to begin anew when the database fails in passing, as a restart does.
         rehash: a load reads files that look unchanged, too, and compares their content.
 
     Raises:
@@ -48,6 +52,7 @@ class Settings:
     max_rejects: int | None = None
     create_database: bool = False
     wait: float = 0.0
+    retries: int = DEFAULT_RETRIES
     rehash: bool = False
     follow_links: bool = False
 
@@ -59,6 +64,8 @@ class Settings:
             wrong.append("--jobs must be at least 1")
         if self.max_rejects is not None and self.max_rejects < 0:
             wrong.append("--max-rejects can't be negative")
+        if not 0 <= self.retries <= _MOST_RETRIES:
+            wrong.append(f"--retries must be 0 to {_MOST_RETRIES}")
         if not 0 <= self.wait <= _LONGEST_WAIT_SECONDS:
             wrong.append(f"--wait must be 0 to {_LONGEST_WAIT_SECONDS} seconds")
         if wrong:

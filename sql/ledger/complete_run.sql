@@ -1,8 +1,9 @@
--- Complete the record of a run.
+-- Complete the record of a run. One that is completed stays so: where the answer to its COMMIT was
+-- lost, the run itself doesn't know yet.
 UPDATE runs
 SET status = %(status)s,
     ended_at = clock_timestamp(),
     exit_code = %(exit_code)s,
     error = %(error)s,
     report = %(report)s
-WHERE run_id = %(run_id)s;
+WHERE run_id = %(run_id)s AND status = 'running';
