@@ -8,6 +8,7 @@ from pathlib import Path
 import hypothesis
 import psycopg
 import pytest
+from fault_ground import TOTALS
 from servers import Server, running
 from trees import Tree
 
@@ -30,6 +31,21 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("database")
 
 _numbers = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the faults at random be more, and others."""
+    parser.addoption("--kills", type=int, default=50, help="runs killed at random moments")
+    parser.addoption("--nights", type=int, default=100, help="nights of the soak")
+    parser.addoption("--fault-seed", type=int, default=1, help="of the faults at random")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the fault tests came to, where there were any."""
+    if TOTALS.cells:
+        terminalreporter.section("faults")
+        for line in TOTALS.lines():
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)

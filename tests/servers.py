@@ -36,14 +36,33 @@ datestyle = 'German, DMY'
 
 @dataclass(frozen=True)
 class Server:
-    """A running server, reachable on a unix socket only."""
+    """A running server, reachable on a unix socket only, unless its settings say more."""
 
     home: Path
     version: str
+    binaries: Path
 
     def dsn(self, database: str, user: str = SUPERUSER) -> str:
         """Return the connection string of a database."""
         return f"host={self.home} user={user} dbname={database}"
+
+    @property
+    def data(self) -> Path:
+        """Return the folder of the server's files."""
+        return self.home / "data"
+
+    def control(self, *words: str) -> None:
+        """Run `pg_ctl`, and wait for what it does."""
+        command = [str(self.binaries / "pg_ctl"), f"--pgdata={self.data}", "--wait", "--silent"]
+        _run([*command, *words], _account())
+
+    def start(self) -> None:
+        """Start the server."""
+        self.control("start", f"--log={self.home / 'log'}")
+
+    def stop(self, mode: str) -> None:
+        """Stop the server: `fast`, which ends sessions, or `immediate`, which is a crash."""
+        self.control("stop", f"--mode={mode}")
 
     def execute(self, statement: sql.SQL | sql.Composed) -> None:
         """Run a statement that belongs to the whole server."""
@@ -66,46 +85,65 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(version: str) -> Iterator[Server]:
+def running(version: str, settings: str = "", disk: str = "") -> Iterator[Server]:
     """Make, start, and at the end stop and remove a server.
 
     Args:
         version: `18` and `16` are the installed package's binaries, `15` is Debian's.
+        settings: lines to add to its configuration.
+        disk: size of a file system of its own, such as `200m`, which takes root.
     """
-    # World-readable: the account that runs the server may be another than this one.
-    home = Path(tempfile.mkdtemp(prefix="spb_"))
-    home.chmod(0o755)
-    account = _account()
-    if account is not None:
-        os.chown(home, account.pw_uid, account.pw_gid)
-    try:
-        binaries = _reachable(_binaries(version), home, account)
-        data = home / "data"
-        _run(
-            [
-                str(binaries / "initdb"),
-                f"--pgdata={data}",
-                f"--username={SUPERUSER}",
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--locale=C.UTF-8",
-                "--no-sync",
-            ],
-            account,
-        )
-        with (data / "postgresql.conf").open("a") as file:
-            file.write(_CONFIGURATION.format(home=home))
-        (data / "pg_hba.conf").write_text(_HBA)
-        control = [str(binaries / "pg_ctl"), f"--pgdata={data}", "--wait", "--silent"]
-        _run([*control, "start", f"--log={home / 'log'}"], account)
+    with _home(disk) as home:
+        server = make(version, home, settings)
+        server.start()
         try:
-            server = Server(home, version)
-            make = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'")
-            server.execute(make.format(sql.Identifier(TEMPLATE)))
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'")
+            server.execute(statement.format(sql.Identifier(TEMPLATE)))
             yield server
         finally:
-            _run([*control, "stop", "--mode=immediate"], account)
+            # Tests that crash servers may have left it down.
+            with contextlib.suppress(subprocess.CalledProcessError):
+                server.stop("immediate")
+
+
+def make(version: str, home: Path, settings: str = "") -> Server:
+    """Make a server in a folder, without starting it."""
+    account = _account()
+    binaries = _reachable(_binaries(version), home, account)
+    server = Server(home, version, binaries)
+    _run(
+        [
+            str(binaries / "initdb"),
+            f"--pgdata={server.data}",
+            f"--username={SUPERUSER}",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ],
+        account,
+    )
+    with (server.data / "postgresql.conf").open("a") as file:
+        file.write(_CONFIGURATION.format(home=home) + settings)
+    (server.data / "pg_hba.conf").write_text(_HBA)
+    return server
+
+
+@contextlib.contextmanager
+def _home(disk: str) -> Iterator[Path]:
+    # World-readable: the account that runs the server may be another than this one.
+    home = Path(tempfile.mkdtemp(prefix="spb_"))
+    account = _account()
+    if disk:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={disk}", "tmpfs", home], check=True)
+    try:
+        home.chmod(0o755)
+        if account is not None:
+            os.chown(home, account.pw_uid, account.pw_gid)
+        yield home
     finally:
+        if disk:
+            subprocess.run(["umount", "--lazy", home], check=True)
         shutil.rmtree(home)
 
 

@@ -297,7 +297,7 @@ def test_loads_in_any_order_equal_one_reload(
     module_database: str, song_files: Files, event_files: Files, seed: int
 ) -> None:
     """However the files are dealt out to loads, and in whatever order, the star is a reload's."""
-    deal = random.Random(seed)  # noqa: S311 - deals cards, keeps no secret
+    deal = random.Random(seed)
     schema = f"s{next(_schemas)}"
     with tempfile.TemporaryDirectory() as folder:
         whole = write_tree(Path(folder) / "data", song_files, event_files)

@@ -111,7 +111,7 @@ def test_damage_to_some_bytes_costs_no_other_record(tree: Tree, kind: Kind, seed
 
     Nothing crashes, each file's books balance, and a reject's bytes are the file's at its offset.
     """
-    chance = random.Random(f"{kind} {seed}")  # noqa: S311 - deals damage, keeps no secret
+    chance = random.Random(f"{kind} {seed}")
     folder = tree.song_folder if kind == "songs" else tree.log_folder
     names = [f"{number}.json" for number in range(len(FILES[kind]))]
     for name, lines in zip(names, FILES[kind], strict=True):

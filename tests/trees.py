@@ -70,7 +70,7 @@ class Tree:
         self.song_folder = root / "song_data"
         self.log_folder = root / "log_data"
         for folder in (self.song_folder, self.log_folder):
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
 
     def songs(self, path: str, *records: Any) -> Path:
         """Write a song file of these records, one a line; bytes stand as they are."""

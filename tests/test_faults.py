@@ -1,0 +1,284 @@
+"""Whatever ends a run, wherever: a plain rerun loses nothing, doubles nothing, leaves nothing."""
+
+import contextlib
+import random
+import resource
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from conftest import SERVER
+from fault_child import BOTH, POINTS
+from fault_ground import (
+    BUSY,
+    DATABASE,
+    FAULTS,
+    PATIENCE_SECONDS,
+    REJECTED,
+    TOTALS,
+    Cell,
+    Ground,
+    Halting,
+    cells,
+    check_after,
+    count_differences,
+    halted,
+    points,
+    random_cell,
+    rejects,
+    relay_to,
+    run_cell,
+    through,
+    wait_until_somebody_waits,
+    write_night,
+    write_trees,
+)
+from psycopg import sql
+from servers import running
+from trees import Tree, drop_star, read_star, slow_star
+
+import sparkify_bulk
+
+
+@pytest.fixture(scope="session")
+def ground(tmp_path_factory: pytest.TempPathFactory, _clean_environment: None) -> Iterator[Ground]:
+    """Return a server that may be crashed, and a star on it."""
+    with running(SERVER, "restart_after_crash = on\n") as server:
+        made = Ground(server, *write_trees(tmp_path_factory.mktemp("faults")))
+        made.prepare()
+        yield made
+
+
+@pytest.mark.parametrize(("command", "point", "fault"), list(cells()))
+def test_a_run_that_meets_a_fault_leaves_a_whole_star_and_a_rerun_completes_it(
+    ground: Ground, command: str, point: str, fault: str
+) -> None:
+    """The star is the old one or the new one, and after a rerun as if nothing had happened."""
+    run_cell(ground, command, point, fault)
+
+
+# --- two at once ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("command", "point"), list(points(while_locked=True)))
+def test_a_second_run_is_told_who_holds_the_star_and_the_first_one_ends_well(
+    ground: Ground, command: str, point: str
+) -> None:
+    """It exits 5, and changes nothing; wherever the first run is."""
+    with ground.database() as dsn, halted(ground, command, point, dsn) as run:
+        second = Halting("load", ground.second, dsn, "")
+        code = second.end()
+        TOTALS.fired += code == BUSY
+        assert code == BUSY, second.said()
+        assert "run 2" in second.said() or "not on record yet" in second.said()
+        run.go()
+        assert run.end() == REJECTED, run.said()
+        assert read_star(dsn) == ground.after
+        check_after(ground, command, dsn, "second run")
+
+
+# --- the link -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", BOTH)
+def test_a_lost_answer_to_commit_is_settled_by_asking_the_ledger(
+    ground: Ground, command: str
+) -> None:
+    """The server committed; the run finds that out, and ends well."""
+    with ground.database() as dsn, relay_to(ground.server) as relay:
+        target = through(relay, dsn)
+        with halted(ground, command, "before COMMIT", target, "--retries=0") as run:
+            relay.swallow = True
+            run.go()
+            assert run.end() == REJECTED, run.said()
+            assert "the ledger says: all committed" in run.said()
+        TOTALS.fired += relay.cuts > 0
+        assert relay.cuts
+        assert read_star(dsn) == ground.after
+        assert rejects(dsn) == ground.rejects[command]
+        check_after(ground, command, dsn, "answer to COMMIT lost")
+
+
+@pytest.mark.parametrize("command", BOTH)
+def test_a_commit_that_never_arrived_is_known_to_have_failed(ground: Ground, command: str) -> None:
+    """The link was cut before the server had heard it: the star is the old one."""
+    with ground.database() as dsn, relay_to(ground.server) as relay:
+        target = through(relay, dsn)
+        with halted(ground, command, "before COMMIT", target, "--retries=0") as run:
+            relay.cut_after = relay.passed
+            run.go()
+            assert run.end() == DATABASE, run.said()
+        TOTALS.fired += relay.cuts > 0
+        assert relay.cuts
+        assert read_star(dsn) == ground.before
+        check_after(ground, command, dsn, "COMMIT lost")
+
+
+@pytest.mark.parametrize("command", BOTH)
+@pytest.mark.parametrize("twentieth", range(20))
+def test_a_link_cut_after_any_number_of_bytes_leaves_a_whole_star(
+    ground: Ground, command: str, twentieth: int
+) -> None:
+    """A link that fails in the middle of a message, too; the run begins anew by itself."""
+    with ground.database() as dsn, relay_to(ground.server) as relay:
+        relay.cut_after = (ground.bytes_sent(command) * twentieth + 7) // 20
+        run = Halting(command, ground.second, through(relay, dsn), "", "--retries=2")
+        code = run.end()
+        TOTALS.fired += relay.cuts > 0
+        assert relay.cuts
+        # A link that fails before the server has said its first word isn't known to work at all.
+        assert code == REJECTED or (code == DATABASE and twentieth == 0), run.said()
+        assert read_star(dsn) == (ground.after if code == REJECTED else ground.before)
+        check_after(ground, command, dsn, "link cut after N bytes")
+
+
+# --- what passes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", BOTH)
+@pytest.mark.parametrize("fault", ["server crashed", "server restarted", "sessions ended"])
+def test_a_run_begins_anew_where_the_server_failed_in_passing(
+    ground: Ground, command: str, fault: str
+) -> None:
+    """It says so, and ends well."""
+    with ground.database() as dsn, halted(ground, command, "mid-COPY", dsn, "--retries=1") as run:
+        assert FAULTS[fault].strike(Cell(ground, command, POINTS["mid-COPY"], dsn, None, run))
+        TOTALS.fired += 1
+        run.go()
+        assert run.end() == REJECTED, run.said()
+        assert "trying again in 2 s" in run.said()
+        assert read_star(dsn) == ground.after
+        check_after(ground, command, dsn, f"{fault}, retried")
+
+
+def test_a_load_that_met_a_deadlock_begins_anew(ground: Ground) -> None:
+    """Another session locks songs and then artists, the other way round than the load."""
+    with ground.database() as dsn, psycopg.connect(dsn) as other:
+        # The load is to find the deadlock, not this one.
+        other.execute("SET deadlock_timeout = '1h'")
+        other.execute("LOCK TABLE sparkify.songs IN EXCLUSIVE MODE")
+        with halted(ground, "load", "artists merged", dsn, "--retries=1") as run:
+            lock = "LOCK TABLE sparkify.artists IN EXCLUSIVE MODE"
+            waiting = threading.Thread(target=other.execute, args=(lock,))
+            waiting.start()
+            wait_until_somebody_waits(dsn)
+            run.go()
+            waiting.join(PATIENCE_SECONDS)
+            other.rollback()
+            assert run.end() == REJECTED, run.said()
+        TOTALS.fired += "deadlock detected; trying again" in run.said()
+        assert "deadlock detected; trying again" in run.said()
+        assert read_star(dsn) == ground.after
+        check_after(ground, "load", dsn, "deadlock")
+
+
+# --- locks and limits -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", BOTH)
+def test_a_run_waits_for_somebody_who_locks_the_star(ground: Ground, command: str) -> None:
+    """And ends well when the lock is gone."""
+    with ground.database() as dsn, psycopg.connect(dsn) as other:
+        with halted(ground, command, "events staged", dsn) as run:
+            other.execute("LOCK TABLE sparkify.users")
+            run.go()
+            wait_until_somebody_waits(dsn)
+            TOTALS.fired += 1
+            other.rollback()
+            assert run.end() == REJECTED, run.said()
+        assert read_star(dsn) == ground.after
+        check_after(ground, command, dsn, "lock held")
+
+
+def test_a_load_that_a_statement_timeout_ends_says_so_and_leaves_the_star_whole(
+    ground: Ground,
+) -> None:
+    """The limit of the role counts; it isn't tried again."""
+    with ground.database() as dsn, psycopg.connect(dsn) as other:
+        limit = sql.SQL("ALTER DATABASE {} SET statement_timeout = '3s'")
+        name = sql.Identifier(other.info.dbname)
+        other.execute(limit.format(name))
+        other.commit()
+        with halted(ground, "load", "events staged", dsn) as run:
+            other.execute("LOCK TABLE sparkify.users")
+            run.go()
+            assert run.end() == DATABASE
+        TOTALS.fired += "statement timeout" in run.said()
+        assert "statement timeout" in run.said()
+        assert "Hint: statement_timeout, or somebody, cancelled it" in run.said()
+        other.rollback()
+        other.execute(sql.SQL("ALTER DATABASE {} RESET statement_timeout").format(name))
+        other.commit()
+        assert read_star(dsn) == ground.before
+        check_after(ground, "load", dsn, "statement timeout")
+
+
+@pytest.mark.parametrize("command", BOTH)
+@pytest.mark.parametrize("point", ["songs read", "events staged", "users merged"])
+def test_a_run_that_gets_no_more_memory_leaves_the_star_whole(
+    ground: Ground, command: str, point: str
+) -> None:
+    """As under a limit of a container; how it ends is up to the libraries."""
+    with ground.database() as dsn, halted(ground, command, point, dsn, "--retries=0") as run:
+        resource.prlimit(run.process.pid, resource.RLIMIT_AS, (2**20, 2**20))
+        run.go()
+        code = run.end()
+        TOTALS.fired += code != REJECTED
+        assert code not in (0, REJECTED)
+        assert read_star(dsn) == ground.before
+        check_after(ground, command, dsn, "no memory")
+
+
+# --- at random ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", BOTH)
+def test_kills_at_random_moments_lose_nothing(
+    ground: Ground, command: str, pytestconfig: pytest.Config
+) -> None:
+    """Each is followed by a rerun; `--kills` says how many, `--fault-seed` when."""
+    number = pytestconfig.getoption("--kills") // len(BOTH)
+    moments = random.Random(f"{command} {pytestconfig.getoption('--fault-seed')}")
+    longest = ground.seconds(command)
+    for _ in range(number):
+        with ground.database() as dsn:
+            run = Halting(command, ground.second, dsn, "")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                run.process.wait(moments.uniform(0, longest))
+            run.process.kill()
+            run.end()
+            assert read_star(dsn) in (ground.before, ground.after)
+            TOTALS.fired += 1
+            check_after(ground, command, dsn, "SIGKILL at random")
+
+
+def test_a_hundred_nights_with_faults_end_in_the_star_of_all_files(
+    ground: Ground, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """Logs grow and come anew; what one night misses the next one loads."""
+    chance = random.Random(pytestconfig.getoption("--fault-seed"))
+    tree = Tree(tmp_path / "data")
+    nights = pytestconfig.getoption("--nights")
+    with ground.database() as dsn, relay_to(ground.server) as relay:
+        drop_star(dsn, "sparkify")
+        for night in range(nights):
+            write_night(tree, night, chance)
+            point, fault = random_cell(chance)
+            options = ("--retries=0", "--wait=60")
+            run = Halting("load", tree.root, through(relay, dsn), point, *options)
+            try:
+                if fault and run.says("reached"):
+                    strike = FAULTS[fault].strike
+                    cell = Cell(ground, "load", POINTS[point], dsn, relay, run)
+                    assert strike(cell)
+                    TOTALS.fired += 1
+                    TOTALS.cells[f"{fault}, one night of {nights}"] += 1
+                run.go()
+                run.end()
+            finally:
+                run.close()
+        sparkify_bulk.load(tree.root, dsn=dsn, retries=0, wait=PATIENCE_SECONDS)
+        count_differences(slow_star(dsn, tree.root), read_star(dsn))
