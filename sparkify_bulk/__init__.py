@@ -32,6 +32,7 @@ class Options(TypedDict, total=False):
     retries: int
     rehash: bool
     follow_links: bool
+    drop_dependents: bool
 
 
 def reload(data: str | PathLike[str] | None = None, **options: Unpack[Options]) -> "Report":

@@ -155,6 +155,11 @@ _RETRIES = _option(
     show_default=True,
     help="Begin anew so often when the database fails in passing.",
 )
+_DROP_DEPENDENTS = _option(
+    "--drop-dependents",
+    is_flag=True,
+    help="Drop materialized views and whatever else can't follow the switch.",
+)
 _REHASH = _option(
     "--rehash", is_flag=True, help="Compare the content of files that look unchanged, too."
 )
@@ -192,7 +197,7 @@ def cli() -> None:
 
 
 @cli.command()
-@_options(*_DATA, *_TARGET, _JOBS, _MAX_REJECTS, _CREATE, _WAIT, _RETRIES, *_TALK)
+@_options(*_DATA, *_TARGET, _JOBS, _MAX_REJECTS, _CREATE, _WAIT, _RETRIES, _DROP_DEPENDENTS, *_TALK)
 def reload(**options: Any) -> int:  # noqa: ANN401 - click's
     """Build the star anew from all files; it replaces the old one at once.
 

@@ -186,41 +186,43 @@ def compare(connection: Connection, star: str, build: str) -> list[Difference]:
 # --- switch -------------------------------------------------------------------------------------
 
 
-def check_dependents(connection: Connection, star: str) -> None:
-    """Refuse a reload up front where something hangs on the star that a switch can't carry over.
-
-    Raises:
-        SparkifyBulkError: names what it is.
-    """
+def dependents(connection: Connection, schema: str, tables: Sequence[str] = NAMES) -> list[str]:
+    """Name what hangs on tables and can't follow them through a switch."""
+    parameters = {"schema": schema, "tables": list(tables)}
     with connection.transaction():
-        use_schemas(connection, star)
-        found = connection.execute(
-            statements.read("switch/dependents"), {"star": star, "tables": list(NAMES)}
-        ).fetchall()
-    if found:
-        names = ", ".join(name for (name,) in found)
-        raise SparkifyBulkError(
-            f"a reload would leave behind what hangs on the star in {star}: {names}",
-            hint="drop it before the reload and make it again afterwards, or use load",
-        )
+        use_schemas(connection, schema)
+        found = connection.execute(statements.read("switch/dependents"), parameters).fetchall()
+        views = connection.execute(statements.read("switch/views"), parameters).fetchall()
+    stuck = [f"view {name}, which {obstacle}" for name, obstacle, _ in views if obstacle]
+    return [name for (name,) in found] + stuck
 
 
-def switch(connection: Connection, old: str, new: str, tables: Sequence[str] = NAMES) -> None:
+def switch(
+    connection: Connection,
+    old: str,
+    new: str,
+    tables: Sequence[str] = NAMES,
+    *,
+    drop_dependents: bool = False,
+) -> None:
     """Put new tables in the place of old ones, in the transaction that is open.
 
-    Rights, owner and comments of the old tables pass to the new ones.
+    Rights, owner and comments of the old tables pass to the new ones, and views see these.
 
     Args:
         connection: in the transaction.
         old: schema of the old tables, where any are, and of the new ones then.
         new: schema of the new tables.
         tables: their names; what refers to others comes after them.
+        drop_dependents: drop what can't follow.
     """
     _lock_tables(connection, old, tables)
-    parameters = {"star": old, "tables": list(tables)}
+    parameters = {"schema": old, "tables": list(tables)}
     carried = connection.execute(statements.read("switch/grants"), parameters).fetchall()
+    _repoint_views(connection, old, new, parameters)
+    drop = "DROP TABLE IF EXISTS {} CASCADE" if drop_dependents else "DROP TABLE IF EXISTS {}"
     for name in reversed(tables):
-        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(old, name)))
+        connection.execute(sql.SQL(drop).format(sql.Identifier(old, name)))
     for name in tables:
         connection.execute(
             sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(
@@ -231,6 +233,19 @@ def switch(connection: Connection, old: str, new: str, tables: Sequence[str] = N
     for (statement,) in carried:
         # Made by the server from its own catalogue, every name in it quoted there.
         connection.execute(sql.SQL(statement))
+
+
+def _repoint_views(
+    connection: Connection, old: str, new: str, parameters: Mapping[str, object]
+) -> None:
+    """Let views of old tables see the new ones."""
+    use_schemas(connection, old)
+    views = connection.execute(statements.read("switch/views"), parameters).fetchall()
+    use_schemas(connection, new, old)
+    for _, obstacle, statement in views:
+        if not obstacle:
+            # Made by the server, as above.
+            connection.execute(sql.SQL(statement))
 
 
 def _lock_tables(connection: Connection, schema: str, names: Sequence[str]) -> None:

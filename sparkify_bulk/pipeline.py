@@ -49,6 +49,8 @@ _Story = Callable[[Settings, Watch, Listers | None], Report]
 # Before a run begins anew, doubled each time: a server is back from a fast restart after the first,
 # and a standby took over after the third.
 _FIRST_PAUSE_SECONDS = 2.0
+# Tables of the ledger that a reload makes anew.
+_SWITCHED = ("files",)
 # How many rejects are read again at a time.
 _REPLAY_ROWS = 5000
 
@@ -192,7 +194,7 @@ def _persist(story: _Story, settings: Settings, watch: Watch, listers: Listers |
 
 def _reload(settings: Settings, watch: Watch, listers: Listers | None) -> Report:
     with open_run("reload", settings, watch) as run:
-        merge.check_dependents(run.control, run.schemas.star)
+        _check_dependents(run)
         _rebuild(run, _list_files(run, listers))
     return run.report
 
@@ -386,10 +388,33 @@ def _publish(run: Run, last: Callable[[], None] | None = None) -> None:
         logger.warning("%d records were rejected: %s", report.rejects.count, reasons)
 
 
+def _check_dependents(run: Run) -> None:
+    """Refuse a reload up front where something hangs on the star that can't follow the switch.
+
+    Raises:
+        SparkifyBulkError: names what it is.
+    """
+    found = merge.dependents(run.control, run.schemas.star)
+    found += merge.dependents(run.control, run.schemas.ledger, _SWITCHED)
+    if not found:
+        return
+    names = ", ".join(found)
+    if run.settings.drop_dependents:
+        logger.warning("The reload will drop what hangs on the old star: %s", names)
+        return
+    raise SparkifyBulkError(
+        f"a reload would leave behind what hangs on the star in {run.schemas.star}: {names}",
+        hint="drop it before the reload, or by --drop-dependents, and make it again afterwards; "
+        "or use load",
+    )
+
+
 def _switch(run: Run) -> None:
     """Put the new star, and the table of its files, in the old ones' place."""
-    merge.switch(run.publisher, run.schemas.ledger, run.schemas.build, ("files",))
-    merge.switch(run.publisher, run.schemas.star, run.schemas.build)
+    drop = run.settings.drop_dependents
+    connection, build = run.publisher, run.schemas.build
+    merge.switch(connection, run.schemas.ledger, build, _SWITCHED, drop_dependents=drop)
+    merge.switch(connection, run.schemas.star, build, drop_dependents=drop)
 
 
 def _complete(run: Run, last: Callable[[], None] | None = None) -> None:

@@ -35,6 +35,7 @@ class Settings:
         jobs: parallel workers.
         max_rejects: more rejects than this end the run, star untouched; None for no limit.
         create_database: make the database if it doesn't exist.
+        drop_dependents: a reload drops what hangs on the old star and can't follow the switch.
         follow_links: follow symbolic links below the folders.
         wait: seconds to wait for another run on the star to end; 0 to give up at once.
         retries: how often to begin anew when the database fails in passing, as a restart does.
@@ -55,6 +56,7 @@ class Settings:
     retries: int = DEFAULT_RETRIES
     rehash: bool = False
     follow_links: bool = False
+    drop_dependents: bool = False
 
     def __post_init__(self) -> None:
         """Report every violation at once."""

@@ -22,7 +22,7 @@ from sparkify_bulk.errors import (
     StarBusyError,
     UsageError,
 )
-from sparkify_bulk.run import Unwatched
+from sparkify_bulk.run import Unwatched, libpq_environment
 from sparkify_bulk.settings import Settings
 from sparkify_bulk.tables import NAMES
 
@@ -371,8 +371,16 @@ def test_a_star_of_other_columns_is_not_merged_into(star: str, tree: Tree) -> No
 @pytest.mark.parametrize(
     ("statement", "name"),
     [
-        ("CREATE VIEW public.top AS SELECT * FROM sparkify.songplays", "view public.top"),
-        ("CREATE VIEW sparkify.top AS SELECT level FROM sparkify.users", "view top"),
+        (
+            "CREATE VIEW public.top AS SELECT p FROM sparkify.songplays AS p",
+            "view public.top, which has a column of whole rows",
+        ),
+        (
+            "CREATE MATERIALIZED VIEW public.seen AS SELECT file FROM sparkify_ledger.files",
+            "materialized view public.seen",
+        ),
+        ("CREATE TABLE public.kept (play sparkify.songplays)", "column play of public.kept"),
+        ("CREATE RULE quiet AS ON DELETE TO sparkify.users DO INSTEAD NOTHING", "rule quiet of"),
         (
             "CREATE MATERIALIZED VIEW public.top AS SELECT * FROM sparkify.songs",
             "materialized view public.top",
@@ -408,6 +416,68 @@ def test_dependents_refuse_a_reload_by_name(
         sparkify_bulk.reload(tree.root, dsn=star)
     assert left_behind(star) == []
     assert sparkify_bulk.load(tree.root, dsn=star).status == "succeeded"
+
+
+def test_a_reload_drops_what_cannot_follow_where_it_is_told_to(
+    star: str, tree: Tree, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And says what it drops."""
+    query(star, "CREATE MATERIALIZED VIEW public.top AS SELECT * FROM sparkify.songs")
+    query(star, "CREATE TABLE public.likes (song text REFERENCES sparkify.songs)")
+    sparkify_bulk.reload(tree.root, dsn=star, drop_dependents=True)
+    assert "materialized view public.top" in caplog.text
+    assert query(star, "SELECT to_regclass('public.top')") == [(None,)]
+    keys = "SELECT conname FROM pg_constraint WHERE conrelid = 'public.likes'::regclass"
+    assert query(star, f"{keys} AND contype = 'f'") == []
+
+
+def test_views_see_the_new_star_after_a_reload(server: Server, star: str, tree: Tree) -> None:
+    """Views of the star, and views of views, with their rights, options and comments."""
+    server.execute(
+        sql.SQL("DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN END $$")
+    )
+    for statement in (
+        """CREATE VIEW sparkify.top WITH (security_barrier) AS
+            SELECT s.title, count(*) AS plays
+            FROM sparkify.songplays AS p JOIN sparkify.songs AS s USING (song_id) GROUP BY 1""",
+        'CREATE VIEW public."Top 1" AS SELECT * FROM sparkify.top ORDER BY plays LIMIT 1',
+        """CREATE VIEW public.paid AS
+            SELECT * FROM sparkify.users WHERE level = 'paid' WITH CHECK OPTION""",
+        "CREATE MATERIALIZED VIEW public.far AS SELECT * FROM public.paid",
+        "CREATE VIEW public.files AS SELECT file FROM sparkify_ledger.files",
+        "GRANT SELECT ON sparkify.top TO reader",
+        "COMMENT ON VIEW sparkify.top IS 'what they like'",
+    ):
+        query(star, statement)
+    look = """
+        SELECT oid, relname, relowner, relacl::text, reloptions, obj_description(oid, 'pg_class'),
+            CASE WHEN relkind = 'v' THEN pg_get_viewdef(oid) END
+        FROM pg_class WHERE relname IN ('top', 'Top 1', 'paid', 'far', 'files') AND relkind <> 'r'
+        ORDER BY relname"""
+    before = query(star, look)
+    assert len(before) == 5
+    tree.logs("new.json", event(100), event(101, userId="90", level="paid"))
+    sparkify_bulk.reload(tree.root, dsn=star)
+    assert query(star, look) == before
+    plays = query(star, "SELECT count(*) FROM sparkify.songplays WHERE song_id IS NOT NULL")
+    assert query(star, "SELECT sum(plays) FROM sparkify.top") == plays
+    assert query(star, "SELECT user_id FROM public.paid WHERE user_id = 90") == [(90,)]
+    assert query(star, "SELECT file FROM public.files WHERE file LIKE '%new.json'")
+
+
+def test_a_view_of_another_role_refuses_a_reload(server: Server, database: str, tree: Tree) -> None:
+    """This role couldn't make it anew."""
+    server.execute(
+        sql.SQL("DO $$ BEGIN CREATE ROLE meek LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
+    )
+    name = sql.Identifier(libpq_environment(database)["PGDATABASE"])
+    query(database, sql.SQL("GRANT CREATE ON DATABASE {} TO meek").format(name))
+    tree.logs("a.json", event())
+    dsn = database.replace("user=postgres", "user=meek")
+    sparkify_bulk.reload(dsn=dsn, logs=tree.log_folder)
+    query(database, "CREATE VIEW public.top AS SELECT * FROM sparkify.songs")
+    with pytest.raises(SparkifyBulkError, match=r"view public\.top, which belongs to postgres"):
+        sparkify_bulk.reload(dsn=dsn, logs=tree.log_folder)
 
 
 def test_a_reload_carries_rights_owner_and_comments_over(

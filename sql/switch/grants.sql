@@ -12,7 +12,7 @@ FROM (
     FROM pg_class AS t
     INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid
     CROSS JOIN LATERAL aclexplode(t.relacl) AS a
-    WHERE n.nspname = %(star)s AND t.relname = ANY (%(tables)s) AND a.grantee <> t.relowner
+    WHERE n.nspname = %(schema)s AND t.relname = ANY (%(tables)s) AND a.grantee <> t.relowner
 
     UNION ALL
 
@@ -27,7 +27,7 @@ FROM (
     INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid
     INNER JOIN pg_attribute AS c ON t.oid = c.attrelid
     CROSS JOIN LATERAL aclexplode(c.attacl) AS a
-    WHERE n.nspname = %(star)s
+    WHERE n.nspname = %(schema)s
         AND t.relname = ANY (%(tables)s)
         AND NOT c.attisdropped
         AND a.grantee <> t.relowner
@@ -38,7 +38,7 @@ FROM (
         2, format('COMMENT ON TABLE %%I IS %%L', t.relname, obj_description(t.oid, 'pg_class'))
     FROM pg_class AS t
     INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid
-    WHERE n.nspname = %(star)s
+    WHERE n.nspname = %(schema)s
         AND t.relname = ANY (%(tables)s)
         AND obj_description(t.oid, 'pg_class') IS NOT NULL
 
@@ -53,7 +53,7 @@ FROM (
     FROM pg_class AS t
     INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid
     INNER JOIN pg_attribute AS c ON t.oid = c.attrelid
-    WHERE n.nspname = %(star)s
+    WHERE n.nspname = %(schema)s
         AND t.relname = ANY (%(tables)s)
         AND col_description(t.oid, c.attnum) IS NOT NULL
 
@@ -62,7 +62,7 @@ FROM (
     SELECT 3, format('ALTER TABLE %%I OWNER TO %%I', t.relname, pg_get_userbyid(t.relowner))
     FROM pg_class AS t
     INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid
-    WHERE n.nspname = %(star)s
+    WHERE n.nspname = %(schema)s
         AND t.relname = ANY (%(tables)s)
         AND pg_get_userbyid(t.relowner) <> current_user
 ) AS carried
