@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from sparkify_bulk import cli, diagram, statements
+from sparkify_bulk.settings import DEFAULT_SCHEMA
 from sparkify_bulk.tables import STAR
 
 ROOT = Path(__file__).parent.parent
@@ -67,10 +68,16 @@ def questions() -> str:
     return "\n".join(lines) + "\n"
 
 
+def roles() -> str:
+    """Return the statements that make the roles."""
+    return f"```sql\n{diagram.roles(DEFAULT_SCHEMA)}```\n"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "mermaid": mermaid,
     "questions": questions,
+    "roles": roles,
     "tables": tables,
 }
 

@@ -583,15 +583,19 @@ def show(question: str | None, dsn: str | None, schema: str, *, as_json: bool) -
 @cli.command()
 @_SCHEMA
 @_option("--mermaid", is_flag=True, help="Print an entity-relationship diagram instead.")
-def schema(schema: str, *, mermaid: bool) -> None:
+@_option("--roles", is_flag=True, help="Print what makes a loading and a reading role instead.")
+def schema(schema: str, *, mermaid: bool, roles: bool) -> None:
     """Print the star's DDL.
 
-    Example: sparkify-bulk schema | psql
+    Example: sparkify-bulk schema --roles | psql --dbname music
     """
     from sparkify_bulk import diagram  # noqa: PLC0415
 
     _check_schema(schema)
-    click.echo(diagram.mermaid() if mermaid else diagram.ddl(schema), nl=False)
+    if mermaid and roles:
+        raise UsageError("--mermaid and --roles are two things", hint="name one of them")
+    what = diagram.mermaid() if mermaid else (diagram.roles if roles else diagram.ddl)(schema)
+    click.echo(what, nl=False)
 
 
 def _check_schema(schema: str) -> None:

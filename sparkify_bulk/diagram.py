@@ -1,4 +1,6 @@
-"""Draw the star as a diagram, and print its DDL."""
+"""Draw the star as a diagram, and print its DDL and its roles."""
+
+import re
 
 from sparkify_bulk import statements
 from sparkify_bulk.tables import STAR, Table
@@ -15,6 +17,11 @@ def ddl(schema: str) -> str:
     ]
     head = f"CREATE SCHEMA IF NOT EXISTS {schema};\nSET search_path = {schema};\n"
     return "\n".join([head, *(statements.read(name) for name in names)])
+
+
+def roles(schema: str) -> str:
+    """Return the statements that make the roles of a star, as one script for psql."""
+    return re.sub(r"\bsparkify(?=_|\b)", schema, statements.read("roles/least_rights"))
 
 
 def mermaid() -> str:
