@@ -40,6 +40,8 @@ _SERVER_DEFAULTS = {
 # Errors that pass: of the connection (08), serialization and deadlock (40), too many connections,
 # a server that goes down or comes up (57P). See "PostgreSQL Error Codes" in its documentation.
 _PASSING = ("08", "40001", "40P01", "53300", "57P01", "57P02", "57P03")
+# Beside the workers' own: one that works, one that holds the lock, two that fill a new star.
+_OTHER_CONNECTIONS = 4
 _LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 _HERE = ("localhost", "127.0.0.1", "::1")
 _MAINTENANCE_DATABASES = ("postgres", "template1")
@@ -153,6 +155,17 @@ def is_pooled(connection: Connection) -> bool:
     """Tell whether a pooler stands between: it gives itself as the process that serves."""
     (pid,) = _row(connection, "SELECT pg_catalog.pg_backend_pid()")
     return bool(pid != connection.info.backend_pid)
+
+
+def warn_of_pooler(connection: Connection, jobs: int) -> None:
+    """Say how many connections a run takes, where a pooler might not have that many."""
+    if is_pooled(connection):
+        logger.warning(
+            "Connected through a pooler: with %d workers a run needs %d of its server connections "
+            "at a time, and waits where there are fewer",
+            jobs,
+            jobs + _OTHER_CONNECTIONS,
+        )
 
 
 def is_passing(error: psycopg.Error) -> bool:

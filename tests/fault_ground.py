@@ -24,7 +24,6 @@ from typing import Any
 import psycopg
 from fault_child import POINTS, Point
 from psycopg import sql
-from psycopg.pq import PGconn, Ping
 from servers import Server
 from trees import Star, Tree, event, query, read_star, song
 
@@ -572,11 +571,6 @@ def relay_to(server: Server) -> Iterator[Relay]:
 
 
 # --- what must hold -------------------------------------------------------------------------------
-
-
-def is_up(dsn: str) -> bool:
-    """Tell whether a server takes connections."""
-    return PGconn.ping(dsn.encode()) == Ping.OK
 
 
 def check_after(ground: Ground, command: str, dsn: str, fault: str) -> None:

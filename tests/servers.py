@@ -7,12 +7,14 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import PGconn, Ping
 
 SUPERUSER = "postgres"
 TEMPLATE = "sparkify_template"
@@ -145,6 +147,14 @@ def _home(disk: str) -> Iterator[Path]:
         if disk:
             subprocess.run(["umount", "--lazy", home], check=True)
         shutil.rmtree(home)
+
+
+def wait_until_up(dsn: str) -> None:
+    """Wait until a server takes connections."""
+    deadline = time.monotonic() + 60
+    while PGconn.ping(dsn.encode()) != Ping.OK:
+        assert time.monotonic() < deadline, "the server doesn't come up"
+        time.sleep(0.01)
 
 
 def _binaries(version: str) -> Path:

@@ -1,0 +1,105 @@
+"""Through the real pgbouncer, which lends a server's connection for one transaction at a time."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fault_ground import BUSY, REJECTED, Halting
+from servers import Server, wait_until_up
+from trees import Tree, event, query, read_star, slow_star, song
+
+import sparkify_bulk
+from sparkify_bulk import connection
+
+SETTINGS = """\
+[databases]
+* = host={server} user=postgres
+[pgbouncer]
+listen_addr =
+listen_port = 6432
+unix_socket_dir = {home}
+auth_type = any
+pool_mode = {mode}
+default_pool_size = 8
+server_reset_query_always = 0
+"""
+
+
+@pytest.fixture(params=["transaction", "session"])
+def pooled(request: pytest.FixtureRequest, server: Server, database: str) -> Iterator[str]:
+    """Start a pooler before the server; return the database's connection string through it."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no pgbouncer is installed")
+        pytest.skip("no pgbouncer is installed")
+    with tempfile.TemporaryDirectory(prefix="spb_pool_") as folder:
+        home = Path(folder)
+        settings = home / "pgbouncer.ini"
+        settings.write_text(SETTINGS.format(server=server.home, home=home, mode=request.param))
+        rights = {}
+        if os.geteuid() == 0:
+            # It refuses to run as root.
+            account = pwd.getpwnam("nobody")
+            os.chown(home, account.pw_uid, account.pw_gid)
+            rights = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        with subprocess.Popen(
+            [program, "--quiet", settings], cwd="/", stderr=subprocess.DEVNULL, **rights
+        ) as process:
+            dsn = f"host={home} port=6432 dbname={database.rpartition('dbname=')[2]} user=postgres"
+            try:
+                wait_until_up(dsn)
+                yield dsn
+            finally:
+                process.terminate()
+
+
+def test_a_star_is_loaded_and_rebuilt_through_a_pooler(
+    pooled: str, database: str, tree: Tree, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever connection a transaction is lent, the star is right; the log says what it takes."""
+    for number in range(8):
+        tree.songs(f"{number}.json", song(number))
+        tree.logs(f"{number}.json", *(event(10 * number + item) for item in range(10)))
+    sparkify_bulk.reload(tree.root, dsn=pooled, jobs=2)
+    tree.logs("more.json", *(event(item, userId="9") for item in range(200, 260)))
+    sparkify_bulk.load(tree.root, dsn=pooled, jobs=2)
+    sparkify_bulk.load(tree.root, dsn=pooled, jobs=2)
+    expected = slow_star(database, tree.root)
+    assert read_star(database) == expected
+    sparkify_bulk.reload(tree.root, dsn=pooled, jobs=2)
+    assert read_star(database) == expected
+    assert "through a pooler" in caplog.text
+    left = "SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text ~ '_temp_'"
+    assert query(database, left) == [(0,)]
+
+
+def test_the_lock_holds_through_a_pooler_and_is_let_go(
+    pooled: str, database: str, tree: Tree
+) -> None:
+    """It belongs to a transaction that stays open, not to a session that others are lent."""
+    tree.logs("a.json", event(), b"{broken")
+    sparkify_bulk.reload(tree.root, dsn=pooled)
+    first = Halting("reload", tree.root, pooled, "mid-COPY")
+    try:
+        first.wait_for("reached")
+        second = Halting("load", tree.root, pooled, "")
+        assert second.end() == BUSY, second.said()
+        first.go()
+        assert first.end() == REJECTED, first.said()
+    finally:
+        first.close()
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+    assert query(database, locks) == [(0,)]
+
+
+def test_a_pooler_is_known_by_its_process_number(pooled: str, database: str) -> None:
+    """Settings of the session are left alone there: others are lent the same one."""
+    with connection.connect(pooled) as through, connection.connect(database) as straight:
+        assert connection.is_pooled(through)
+        assert not connection.is_pooled(straight)
