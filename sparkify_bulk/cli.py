@@ -6,6 +6,7 @@ and completion answer at once.
 
 import contextlib
 import dataclasses
+import errno
 import gc
 import json
 import logging
@@ -235,7 +236,18 @@ def _run(command: str, *, as_json: bool, quiet: bool, verbose: bool, **options: 
         gc.set_threshold(50_000)
         story = pipeline.reload if command == "reload" else pipeline.load
         report = story(settings, watch, listers)
-    _print_report(report, as_json=as_json, quiet=quiet)
+    try:
+        _print_report(report, as_json=as_json, quiet=quiet)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        # What is left unwritten would fail once more at the very end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SparkifyBulkError(
+            f"the report can't be written: {error.strerror}",
+            hint=f"the star is loaded, and run {report.run_id} is on record",
+        ) from None
     return report.exit_code
 
 

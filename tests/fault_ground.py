@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,21 @@ class Totals:
     fired: int = 0
     lost: int = 0
     doubled: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Keep a line for the end."""
+        self.notes.append(text)
 
     def lines(self) -> list[str]:
         """Return a table for the end of the test run."""
         faults = [f"  {number:5} {fault}" for fault, number in sorted(self.cells.items())]
         records = f"{self.lost} records lost, {self.doubled} records doubled"
-        return [f"{self.cells.total()} cells, {self.fired} faults fired, {records}", *faults]
+        return [
+            f"{self.cells.total()} cells, {self.fired} faults fired, {records}",
+            *faults,
+            *self.notes,
+        ]
 
 
 TOTALS = Totals()
@@ -196,8 +205,16 @@ def rejects(dsn: str) -> list[tuple[Any, ...]]:
 class Halting:
     """A run of the command line in a process of its own, which halts at a point."""
 
-    def __init__(self, command: str, data: Path, dsn: str, point: str, *options: str) -> None:
-        """Start it."""
+    def __init__(
+        self,
+        command: str,
+        data: Path,
+        dsn: str,
+        point: str,
+        *options: str,
+        before: Sequence[str] = (),
+    ) -> None:
+        """Start it; `before` is what the command line begins with."""
         self._say, say = os.pipe()
         hear, self._hear = os.pipe()
         self._words = b""
@@ -207,7 +224,17 @@ class Halting:
             "FAULT_SAY": str(say),
             "FAULT_HEAR": str(hear),
         }
-        words = [sys.executable, CHILD, command, data, "--jobs=2", "--json", "--quiet", *options]
+        words = [
+            *before,
+            sys.executable,
+            CHILD,
+            command,
+            data,
+            "--jobs=2",
+            "--json",
+            "--quiet",
+            *options,
+        ]
         self.process = subprocess.Popen(
             [*map(str, words), "--dsn", dsn],
             pass_fds=(say, hear),
@@ -482,7 +509,7 @@ class Relay(threading.Thread):
     def __init__(self, folder: Path, server: Server) -> None:
         """Listen where libpq looks for a server."""
         super().__init__(daemon=True)
-        self._server = f"{server.home}/.s.PGSQL.5432"
+        self.target = server
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(f"{folder}/.s.PGSQL.5432")
         self._listener.listen()
@@ -502,7 +529,7 @@ class Relay(threading.Thread):
                 client, _ = self._listener.accept()
                 server = socket.socket(socket.AF_UNIX)
                 try:
-                    server.connect(self._server)
+                    server.connect(f"{self.target.home}/.s.PGSQL.5432")
                 except OSError:
                     client.close()
                     server.close()

@@ -23,6 +23,7 @@ LOCKED_ROLE = "locked"
 _HBA = f"""\
 local all {LOCKED_ROLE} scram-sha-256
 local all all trust
+local replication all trust
 """
 _CONFIGURATION = """\
 listen_addresses = ''
@@ -147,6 +148,21 @@ def _home(disk: str) -> Iterator[Path]:
         if disk:
             subprocess.run(["umount", "--lazy", home], check=True)
         shutil.rmtree(home)
+
+
+def copy_standby(primary: Server, home: Path) -> Server:
+    """Make a standby that follows a running server, without starting it."""
+    home.chmod(0o755)
+    account = _account()
+    if account is not None:
+        os.chown(home, account.pw_uid, account.pw_gid)
+    server = Server(home, primary.version, primary.binaries)
+    words = [f"--pgdata={server.data}", f"--host={primary.home}", f"--username={SUPERUSER}"]
+    copy = primary.binaries / "pg_basebackup"
+    _run([str(copy), *words, "--checkpoint=fast", "--write-recovery-conf", "--no-sync"], account)
+    with (server.data / "postgresql.conf").open("a") as file:
+        file.write(f"unix_socket_directories = '{home}'\n")
+    return server
 
 
 def wait_until_up(dsn: str) -> None:

@@ -1,0 +1,138 @@
+"""A cable that is pulled: nobody says anything any more, and both ends must find that out.
+
+A second host is made on this machine: a network namespace with a virtual cable to it, which takes
+root.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from conftest import SERVER
+from fault_child import BOTH
+from fault_ground import (
+    DATABASE,
+    PATIENCE_SECONDS,
+    REJECTED,
+    TOTALS,
+    Ground,
+    Halting,
+    check_after,
+    write_trees,
+)
+from servers import running
+from trees import query, read_star
+
+HERE, THERE = "10.213.77.1", "10.213.77.2"
+SETTINGS = f"listen_addresses = '{HERE}'\n"
+LOCKS = """
+    SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON l.database = d.oid
+    WHERE locktype = 'advisory' AND datname = current_database()
+"""
+
+
+def ip(*words: str) -> None:
+    """Change the network."""
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def cable() -> Iterator[str]:
+    """Lay a cable between this host and another one; return the name of its end here."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("a host of its own takes root, and ip of iproute2")
+        pytest.skip("a host of its own takes root, and ip of iproute2")
+    end, other = f"spb{os.getpid()}", f"spc{os.getpid()}"
+    ip("netns", "add", other)
+    try:
+        ip("link", "add", end, "type", "veth", "peer", "name", other, "netns", other)
+        ip("address", "add", f"{HERE}/30", "dev", end)
+        ip("link", "set", end, "up")
+        ip("-n", other, "address", "add", f"{THERE}/30", "dev", other)
+        ip("-n", other, "link", "set", other, "up")
+        yield end
+    finally:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            ip("link", "delete", end)
+        ip("netns", "delete", other)
+
+
+@pytest.fixture(scope="module")
+def remote(cable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """Return a server that listens on the cable."""
+    assert cable
+    with running(SERVER, SETTINGS) as server:
+        with (server.data / "pg_hba.conf").open("a") as file:
+            file.write(f"host all all {THERE}/32 trust\n")
+        server.control("reload")
+        made = Ground(server, *write_trees(tmp_path_factory.mktemp("cable")))
+        made.prepare()
+        yield made
+
+
+@contextlib.contextmanager
+def halted_there(
+    ground: Ground, cable: str, command: str, point: str, dsn: str
+) -> Iterator[Halting]:
+    """Start a run on the other host, and wait until it halts at a point."""
+    database = dsn.rpartition("dbname=")[2]
+    there = ["ip", "netns", "exec", cable.replace("spb", "spc")]
+    target = f"host={HERE} user=postgres dbname={database}"
+    run = Halting(command, ground.second, target, point, "--retries=0", before=there)
+    try:
+        run.wait_for("reached")
+        yield run
+    finally:
+        run.close()
+
+
+@pytest.mark.parametrize("command", BOTH)
+@pytest.mark.parametrize("point", ["mid-COPY", "users merged", "before COMMIT"])
+def test_a_pulled_cable_ends_the_run_and_frees_the_lock(
+    remote: Ground, cable: str, command: str, point: str
+) -> None:
+    """Keepalives tell both ends; without them they would wait for hours."""
+    with remote.database() as dsn:
+        with halted_there(remote, cable, command, point, dsn) as run:
+            assert query(dsn, LOCKS) == [(1,)]
+            ip("link", "set", cable, "down")
+            pulled = time.monotonic()
+            try:
+                run.go()
+                deadline = pulled + PATIENCE_SECONDS
+                while query(dsn, LOCKS) != [(0,)]:
+                    assert time.monotonic() < deadline, "the server keeps the lock"
+                    time.sleep(0.1)
+                freed = time.monotonic() - pulled
+                if point != "before COMMIT":
+                    assert run.end() == DATABASE, run.said()
+                    TOTALS.note(
+                        f"{command}, {point}: lock freed after {freed:.1f} s, "
+                        f"run ended after {time.monotonic() - pulled:.1f} s"
+                    )
+            finally:
+                ip("link", "set", cable, "up")
+            # A run that was to commit asks the ledger what became of it, once it can.
+            assert run.end() == DATABASE, run.said()
+        TOTALS.fired += 1
+        assert read_star(dsn) == remote.before
+        check_after(remote, command, dsn, "cable pulled")
+
+
+@pytest.mark.parametrize("command", BOTH)
+def test_a_cable_pulled_for_a_moment_does_no_harm(remote: Ground, cable: str, command: str) -> None:
+    """What was lost is sent again."""
+    with remote.database() as dsn:
+        with halted_there(remote, cable, command, "mid-COPY", dsn) as run:
+            ip("link", "set", cable, "down")
+            run.go()
+            ip("link", "set", cable, "up")
+            assert run.end() == REJECTED, run.said()
+        TOTALS.fired += 1
+        assert read_star(dsn) == remote.after
+        check_after(remote, command, dsn, "cable pulled for a moment")
