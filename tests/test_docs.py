@@ -44,3 +44,15 @@ def test_reasons_are_documented() -> None:
         (ROOT / "docs" / "rules.md").read_text().split("## Reasons of rejects")[1].split("##")[0]
     )
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == used
+
+
+def test_every_line_about_security_has_its_test() -> None:
+    """Each row of the table names tests, and all of them are there."""
+    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    page = (ROOT / "docs" / "security.md").read_text()
+    rows = re.findall(r"^\| (?!threat|---).*", page, re.MULTILINE)
+    assert len(rows) > 10
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named, row
+        assert [name for name in named if f"def {name}(" not in tests] == []
