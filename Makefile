@@ -13,7 +13,7 @@ load: $(VENV)/.installed
 	$(BIN)/sparkify-bulk reload data
 
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

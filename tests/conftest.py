@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import psycopg
@@ -38,6 +39,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=50, help="runs killed at random moments")
     parser.addoption("--nights", type=int, default=100, help="nights of the soak")
     parser.addoption("--fault-seed", type=int, default=1, help="of the faults at random")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what a worker's fault tests came to over, where tests run side by side."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["faults"] = TOTALS.to_dict()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a worker's fault tests came to."""
+    if faults := getattr(node, "workeroutput", {}).get("faults"):
+        TOTALS.add(faults)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,17 @@ class Totals:
     def note(self, text: str) -> None:
         """Keep a line for the end."""
         self.notes.append(text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return them as what can be sent to another process."""
+        return asdict(self)
+
+    def add(self, others: dict[str, Any]) -> None:
+        """Add those of another process."""
+        self.cells.update(others["cells"])
+        for name in ("fired", "lost", "doubled"):
+            setattr(self, name, getattr(self, name) + others[name])
+        self.notes += others["notes"]
 
     def lines(self) -> list[str]:
         """Return a table for the end of the test run."""
