@@ -1,5 +1,6 @@
 # make load    install into .venv, and load data/ into the embedded PostgreSQL
 # make test    install what the tests need too, and run them
+# make faults  run the fault matrix alone
 # make check   lint and types
 # make docs    write the generated parts of the documentation anew
 
@@ -7,13 +8,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: load test check docs clean
+.PHONY: load test faults check docs clean
 
 load: $(VENV)/.installed
 	$(BIN)/sparkify-bulk reload data
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+faults: $(VENV)/.dev
+	$(BIN)/pytest -n 2 --dist loadgroup tests/test_faults.py tests/test_cable.py tests/test_disk.py \
+		tests/test_failover.py tests/test_pooler.py $(FAULTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -27,6 +27,9 @@ from fault_ground import (
 from servers import running
 from trees import query, read_star
 
+# There is one cable.
+pytestmark = pytest.mark.xdist_group("cable")
+
 HERE, THERE = "10.213.77.1", "10.213.77.2"
 SETTINGS = f"listen_addresses = '{HERE}'\n"
 LOCKS = """

@@ -69,3 +69,15 @@ def test_the_books_of_each_file_are_on_record(database: str, tree: Tree) -> None
         "SELECT file, records, accepted, filtered, rejected FROM sparkify_ledger.files",
     )
     assert kept == [("log_data/a.json", 3, 1, 1, 1)]
+
+
+def test_the_record_of_a_completed_run_stays_as_it_is(database: str, tree: Tree) -> None:
+    """A run that never heard that it was committed can't call itself failed afterwards."""
+    tree.logs("a.json", event())
+    report = sparkify_bulk.reload(logs=tree.log_folder, dsn=database)
+    report.status = "failed"
+    with connect(database) as connection:
+        connection.execute("SET search_path = sparkify_ledger")
+        ledger.complete_run(connection, report.run_id, report, exit_code=1)
+        (run,) = ledger.list_runs(connection, "sparkify_ledger", 5)
+    assert (run["status"], run["exit_code"]) == ("succeeded", 0)

@@ -61,6 +61,16 @@ def test_no_malformed_connection_string_shows_its_password(
     assert len(DSNS) > 300
 
 
+def test_a_password_of_digits_is_not_taken_for_a_port() -> None:
+    """What is not escaped there would be quoted: as the port that refuses, or as a name."""
+    with (
+        pytest.raises(DatabaseError, match="can't be read") as caught,
+        connect("postgresql://localhost:54321/Pssst9@127.0.0.1/d"),
+    ):
+        pass
+    assert "54321" not in str(caught.value)
+
+
 def test_the_command_shows_no_password_and_warns_of_one_that_everybody_sees() -> None:
     """The process list shows arguments to everybody on the machine."""
     command = [sys.executable, "-m", "sparkify_bulk", "runs", "--dsn"]
@@ -104,6 +114,10 @@ def test_a_password_of_the_environment_is_cut_out_too(monkeypatch: pytest.Monkey
 
 
 # --- TLS ------------------------------------------------------------------------------------------
+
+
+# There is one port.
+_ONE_SERVER = pytest.mark.xdist_group("tls")
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +165,7 @@ def over_tls(signer: Path, **changes: str) -> str:
     return " ".join(f"{name}={value}" for name, value in options.items())
 
 
+@_ONE_SERVER
 def test_verify_full_reaches_the_server_and_says_nothing(
     encrypted: tuple[Server, Path], tree: Tree, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -161,6 +176,7 @@ def test_verify_full_reaches_the_server_and_says_nothing(
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
 
 
+@_ONE_SERVER
 @pytest.mark.parametrize(
     ("mode", "said"),
     [
@@ -183,6 +199,7 @@ def test_anything_weaker_warns_for_a_server_elsewhere(
     assert "use sslmode=verify-full" in caplog.text
 
 
+@_ONE_SERVER
 @pytest.mark.parametrize(
     "changes", [{"host": "other.example"}, {"sslrootcert": "/nowhere"}], ids=["name", "signer"]
 )
