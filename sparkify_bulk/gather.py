@@ -24,7 +24,7 @@ Moments = pl.Series
 # More songs than this aren't held in memory (about 170 bytes each): SQL matches the plays then.
 CREDITS_KEPT = 2_000_000
 # 8 bytes a play, and three times as much again while they are sorted.
-KEYS_KEPT = 4_000_000
+KEYS_KEPT = 2_000_000
 USERS_KEPT = 500_000
 _DOUBTFUL_MOMENTS = 100_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

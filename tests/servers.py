@@ -5,6 +5,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -29,6 +30,7 @@ local replication all trust
 _CONFIGURATION = """\
 listen_addresses = ''
 unix_socket_directories = '{home}'
+port = {port}
 fsync = off
 full_page_writes = off
 max_connections = 60
@@ -45,10 +47,11 @@ class Server:
     home: Path
     version: str
     binaries: Path
+    port: int = 5432
 
     def dsn(self, database: str, user: str = SUPERUSER) -> str:
         """Return the connection string of a database."""
-        return f"host={self.home} user={user} dbname={database}"
+        return f"host={self.home} port={self.port} user={user} dbname={database}"
 
     @property
     def data(self) -> Path:
@@ -62,7 +65,11 @@ class Server:
 
     def start(self) -> None:
         """Start the server."""
-        self.control("start", f"--log={self.home / 'log'}")
+        log = self.home / "log"
+        try:
+            self.control("start", f"--log={log}")
+        except subprocess.CalledProcessError as error:
+            raise RuntimeError(log.read_text()[-2000:]) from error
 
     def stop(self, mode: str) -> None:
         """Stop the server: `fast`, which ends sessions, or `immediate`, which is a crash."""
@@ -89,16 +96,19 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(version: str, settings: str = "", disk: str = "") -> Iterator[Server]:
+def running(
+    version: str, settings: str = "", *, disk: str = "", port: int = 5432
+) -> Iterator[Server]:
     """Make, start, and at the end stop and remove a server.
 
     Args:
         version: `18` and `16` are the installed package's binaries, `15` is Debian's.
         settings: lines to add to its configuration.
+        port: what it listens on; a socket of its own folder needs no other.
         disk: size of a file system of its own, such as `200m`, which takes root.
     """
     with _home(disk) as home:
-        server = make(version, home, settings)
+        server = make(version, home, settings, port)
         server.start()
         try:
             statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'")
@@ -110,11 +120,11 @@ def running(version: str, settings: str = "", disk: str = "") -> Iterator[Server
                 server.stop("immediate")
 
 
-def make(version: str, home: Path, settings: str = "") -> Server:
+def make(version: str, home: Path, settings: str, port: int) -> Server:
     """Make a server in a folder, without starting it."""
     account = _account()
     binaries = _reachable(_binaries(version), home, account)
-    server = Server(home, version, binaries)
+    server = Server(home, version, binaries, port)
     _run(
         [
             str(binaries / "initdb"),
@@ -128,7 +138,7 @@ def make(version: str, home: Path, settings: str = "") -> Server:
         account,
     )
     with (server.data / "postgresql.conf").open("a") as file:
-        file.write(_CONFIGURATION.format(home=home) + settings)
+        file.write(_CONFIGURATION.format(home=home, port=port) + settings)
     (server.data / "pg_hba.conf").write_text(_HBA)
     return server
 
@@ -164,6 +174,13 @@ def copy_standby(primary: Server, home: Path) -> Server:
     with (server.data / "postgresql.conf").open("a") as file:
         file.write(f"unix_socket_directories = '{home}'\n")
     return server
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, nor did a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 def wait_until_up(dsn: str) -> None:

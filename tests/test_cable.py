@@ -24,7 +24,7 @@ from fault_ground import (
     check_after,
     write_trees,
 )
-from servers import running
+from servers import free_port, running
 from trees import query, read_star
 
 # There is one cable.
@@ -69,7 +69,7 @@ def cable() -> Iterator[str]:
 def remote(cable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """Return a server that listens on the cable."""
     assert cable
-    with running(SERVER, SETTINGS) as server:
+    with running(SERVER, SETTINGS, port=free_port()) as server:
         with (server.data / "pg_hba.conf").open("a") as file:
             file.write(f"host all all {THERE}/32 trust\n")
         server.control("reload")
@@ -85,7 +85,7 @@ def halted_there(
     """Start a run on the other host, and wait until it halts at a point."""
     database = dsn.rpartition("dbname=")[2]
     there = ["ip", "netns", "exec", cable.replace("spb", "spc")]
-    target = f"host={HERE} user=postgres dbname={database}"
+    target = f"host={HERE} port={ground.server.port} user=postgres dbname={database}"
     run = Halting(command, ground.second, target, point, "--retries=0", before=there)
     try:
         run.wait_for("reached")

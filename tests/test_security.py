@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from conftest import SERVER
-from servers import DEBIAN, Server, running
+from servers import DEBIAN, free_port, running
 from trees import Tree, event, song
 
 import sparkify_bulk
@@ -116,20 +116,16 @@ def test_a_password_of_the_environment_is_cut_out_too(monkeypatch: pytest.Monkey
 # --- TLS ------------------------------------------------------------------------------------------
 
 
-# There is one port.
-_ONE_SERVER = pytest.mark.xdist_group("tls")
-
-
 @pytest.fixture(scope="module")
-def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
-    """Return a server with a certificate for db.example, and who signed it."""
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Start a server with a certificate for db.example; return how to reach and verify it."""
     if not DEBIAN.is_dir():
         # The packaged servers are built without TLS.
         if os.environ.get("CI") == "true":
             pytest.fail("Debian's PostgreSQL 15 is not installed")
         pytest.skip("Debian's PostgreSQL 15 is not installed")
     folder = tmp_path_factory.mktemp("tls")
-    with running("15") as server:
+    with running("15", port=free_port()) as server:
         certificate, key = server.data / "server.crt", server.data / "server.key"
         owner = server.data.stat()
         subprocess.run(
@@ -144,39 +140,36 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server
         signer = folder / "root.crt"
         signer.write_bytes(certificate.read_bytes())
         with (server.data / "postgresql.conf").open("a") as file:
-            file.write("listen_addresses = '127.0.0.1'\nport = 54329\nssl = on\n")
+            file.write("listen_addresses = '127.0.0.1'\nssl = on\n")
         with (server.data / "pg_hba.conf").open("a") as file:
             file.write("host all all 127.0.0.1/32 trust\n")
         server.stop("fast")
         server.start()
-        yield server, signer
+        yield {"port": str(server.port), "sslrootcert": str(signer)}
 
 
-def over_tls(signer: Path, **changes: str) -> str:
+def over_tls(encrypted: dict[str, str], **changes: str) -> str:
     """Return a connection string to that server, as one that is far away."""
     options = {
         "host": "db.example",
         "hostaddr": "127.0.0.1",
-        "port": "54329",
         "user": "postgres",
         "dbname": "postgres",
-        "sslrootcert": str(signer),
-    } | changes
+    }
+    options |= encrypted | changes
     return " ".join(f"{name}={value}" for name, value in options.items())
 
 
-@_ONE_SERVER
 def test_verify_full_reaches_the_server_and_says_nothing(
-    encrypted: tuple[Server, Path], tree: Tree, caplog: pytest.LogCaptureFixture
+    encrypted: dict[str, str], tree: Tree, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A whole run over TLS, with the server's name and signer verified."""
     tree.logs("a.json", event())
-    dsn = over_tls(encrypted[1], sslmode="verify-full")
+    dsn = over_tls(encrypted, sslmode="verify-full")
     assert sparkify_bulk.reload(logs=tree.log_folder, dsn=dsn).status == "succeeded"
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
 
 
-@_ONE_SERVER
 @pytest.mark.parametrize(
     ("mode", "said"),
     [
@@ -186,7 +179,7 @@ def test_verify_full_reaches_the_server_and_says_nothing(
     ],
 )
 def test_anything_weaker_warns_for_a_server_elsewhere(
-    encrypted: tuple[Server, Path],
+    encrypted: dict[str, str],
     tree: Tree,
     caplog: pytest.LogCaptureFixture,
     mode: str,
@@ -194,22 +187,21 @@ def test_anything_weaker_warns_for_a_server_elsewhere(
 ) -> None:
     """It says what is missing, and what to set."""
     tree.logs("a.json", event())
-    sparkify_bulk.reload(logs=tree.log_folder, dsn=over_tls(encrypted[1], sslmode=mode))
+    sparkify_bulk.reload(logs=tree.log_folder, dsn=over_tls(encrypted, sslmode=mode))
     assert said in caplog.text
     assert "use sslmode=verify-full" in caplog.text
 
 
-@_ONE_SERVER
 @pytest.mark.parametrize(
     "changes", [{"host": "other.example"}, {"sslrootcert": "/nowhere"}], ids=["name", "signer"]
 )
 def test_verify_full_refuses_another_server(
-    encrypted: tuple[Server, Path], changes: dict[str, str]
+    encrypted: dict[str, str], changes: dict[str, str]
 ) -> None:
     """Another name, or nobody known who signed: no run."""
     with (
         pytest.raises(DatabaseError),
-        connect(over_tls(encrypted[1], **({"sslmode": "verify-full"} | changes))),
+        connect(over_tls(encrypted, **({"sslmode": "verify-full"} | changes))),
     ):
         pass
 
