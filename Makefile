@@ -14,10 +14,10 @@ load: $(VENV)/.installed
 	$(BIN)/sparkify-bulk reload data
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist worksteal
 
 faults: $(VENV)/.dev
-	$(BIN)/pytest -n 2 --dist loadgroup tests/test_faults.py tests/test_cable.py tests/test_disk.py \
+	$(BIN)/pytest -n 2 --dist worksteal tests/test_faults.py tests/test_cable.py tests/test_disk.py \
 		tests/test_failover.py tests/test_pooler.py $(FAULTS)
 
 check: $(VENV)/.dev

@@ -27,10 +27,9 @@ from fault_ground import (
 from servers import free_port, running
 from trees import query, read_star
 
-# There is one cable.
-pytestmark = pytest.mark.xdist_group("cable")
-
-HERE, THERE = "10.213.77.1", "10.213.77.2"
+# Workers of a test run side by side have a network each.
+_NETWORK = 70 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+HERE, THERE = f"10.213.{_NETWORK}.1", f"10.213.{_NETWORK}.2"
 SETTINGS = f"listen_addresses = '{HERE}'\n"
 LOCKS = """
     SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON l.database = d.oid
@@ -43,7 +42,27 @@ def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
-@pytest.fixture(scope="module")
+def pull(cable: str) -> None:
+    """Lose everything that is sent either way, as where a cable is pulled behind a switch.
+
+    By a neighbour's address that is nobody's: an interface that is down would be seen at once.
+    """
+    nobody = ("lladdr", "02:00:00:00:00:09", "nud", "permanent")
+    _neighbours("replace", cable, *nobody)
+
+
+def plug_in(cable: str) -> None:
+    """Let what is sent arrive again: each host asks for the other's address anew."""
+    _neighbours("delete", cable)
+
+
+def _neighbours(what: str, cable: str, *words: str) -> None:
+    other = cable.replace("spb", "spc")
+    ip("neigh", what, THERE, "dev", cable, *words)
+    ip("-n", other, "neigh", what, HERE, "dev", other, *words)
+
+
+@pytest.fixture(scope="session")
 def cable() -> Iterator[str]:
     """Lay a cable between this host and another one; return the name of its end here."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
@@ -65,8 +84,10 @@ def cable() -> Iterator[str]:
         ip("netns", "delete", other)
 
 
-@pytest.fixture(scope="module")
-def remote(cable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+@pytest.fixture(scope="session")
+def remote(
+    cable: str, tmp_path_factory: pytest.TempPathFactory, _clean_environment: None
+) -> Iterator[Ground]:
     """Return a server that listens on the cable."""
     assert cable
     with running(SERVER, SETTINGS, port=free_port()) as server:
@@ -103,7 +124,7 @@ def test_a_pulled_cable_ends_the_run_and_frees_the_lock(
     with remote.database() as dsn:
         with halted_there(remote, cable, command, point, dsn) as run:
             assert query(dsn, LOCKS) == [(1,)]
-            ip("link", "set", cable, "down")
+            pull(cable)
             pulled = time.monotonic()
             try:
                 run.go()
@@ -119,7 +140,7 @@ def test_a_pulled_cable_ends_the_run_and_frees_the_lock(
                         f"run ended after {time.monotonic() - pulled:.1f} s"
                     )
             finally:
-                ip("link", "set", cable, "up")
+                plug_in(cable)
             # A run that was to commit asks the ledger what became of it, once it can.
             assert run.end() == DATABASE, run.said()
         TOTALS.fired += 1
@@ -132,9 +153,9 @@ def test_a_cable_pulled_for_a_moment_does_no_harm(remote: Ground, cable: str, co
     """What was lost is sent again."""
     with remote.database() as dsn:
         with halted_there(remote, cable, command, "mid-COPY", dsn) as run:
-            ip("link", "set", cable, "down")
+            pull(cable)
             run.go()
-            ip("link", "set", cable, "up")
+            plug_in(cable)
             assert run.end() == REJECTED, run.said()
         TOTALS.fired += 1
         assert read_star(dsn) == remote.after
