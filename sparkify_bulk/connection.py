@@ -166,10 +166,10 @@ def is_pooled(connection: Connection) -> bool:
     return bool(pid != connection.info.backend_pid)
 
 
-def warn_of_pooler(connection: Connection, jobs: int) -> None:
+def tell_of_pooler(connection: Connection, jobs: int) -> None:
     """Say how many connections a run takes, where a pooler might not have that many."""
     if is_pooled(connection):
-        logger.warning(
+        logger.info(
             "Connected through a pooler: with %d workers a run needs %d of its server connections "
             "at a time, and waits where there are fewer",
             jobs,

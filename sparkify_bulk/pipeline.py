@@ -6,6 +6,7 @@ Sole owner of threads and cancellation.
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -49,6 +50,7 @@ _Story = Callable[[Settings, Watch, Listers | None], Report]
 # Before a run begins anew, doubled each time: a server is back from a fast restart after the first,
 # and a standby took over after the third.
 _FIRST_PAUSE_SECONDS = 2.0
+_LOCK_PATIENCE_SECONDS = 30.0
 # Tables of the ledger that a reload makes anew.
 _SWITCHED = ("files",)
 # How many rejects are read again at a time.
@@ -189,6 +191,8 @@ def _persist(story: _Story, settings: Settings, watch: Watch, listers: Listers |
             logger.warning("%s; trying again in %g s", error.message, pause)
             time.sleep(pause)
             listers = None
+            # The server may not know yet that the one before is gone, and keep its lock.
+            settings = replace(settings, wait=max(settings.wait, _LOCK_PATIENCE_SECONDS))
     return story(settings, watch, listers)
 
 

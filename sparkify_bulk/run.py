@@ -23,7 +23,7 @@ from sparkify_bulk.connection import (
     is_passing,
     libpq_is_configured,
     parse_conninfo,
-    warn_of_pooler,
+    tell_of_pooler,
     warn_of_weak_tls,
 )
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError, StarBusyError
@@ -126,7 +126,7 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
             run = Run(settings, names, watch, report, dsn, control, publisher, begun)
             check_server(control)
             warn_of_weak_tls(control)
-            warn_of_pooler(control, settings.jobs)
+            tell_of_pooler(control, settings.jobs)
             publisher.execute("BEGIN")
             # Before any function is called: one in `public` with a closer signature would win.
             use_schemas(publisher, names.star)

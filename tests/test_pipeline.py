@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from fault_ground import wait_until_somebody_waits
 from psycopg import sql
 from servers import LOCKED_ROLE, Server
 from trees import Tree, event, query, read_star, song
@@ -528,6 +529,63 @@ def test_too_few_rights_are_said_so(
         run(command, logs=tree.log_folder, dsn=dsn)
     assert caught.value.exit_code == 4
     assert "GRANT" in caught.value.hint
+
+
+# --- what passes ---------------------------------------------------------------------------------
+
+
+def test_a_run_that_begins_anew_waits_for_the_lock_of_the_one_before(
+    database: str, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may hold it until it has found out that its client is gone."""
+    tree.logs("a.json", event())
+    monkeypatch.setattr(pipeline, "_FIRST_PAUSE_SECONDS", 0)
+    holder = psycopg.connect(database)
+    key = "SELECT pg_advisory_xact_lock(hashtextextended('sparkify_bulk sparkify', 0))"
+    story = pipeline._reload  # noqa: SLF001
+    begun = []
+
+    def let_go() -> None:
+        wait_until_somebody_waits(database)
+        holder.close()
+
+    def fail_first(settings: Settings, *others: Any) -> Any:
+        begun.append(settings)
+        if len(begun) == 1:
+            holder.execute(key)
+            raise DatabaseError("the connection was lost", passing=True)
+        threading.Thread(target=let_go).start()
+        return story(settings, *others)
+
+    monkeypatch.setattr(pipeline, "_reload", fail_first)
+    assert sparkify_bulk.reload(logs=tree.log_folder, dsn=database).status == "succeeded"
+    assert len(begun) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "runs"),
+    [
+        (DatabaseError("x"), 1),
+        (DatabaseError("x", unreachable=True), 1),
+        (DatabaseError("x", passing=True), 3),
+        (SparkifyBulkError("x"), 1),
+    ],
+)
+def test_only_what_passes_is_tried_again(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, error: SparkifyBulkError, runs: int
+) -> None:
+    """As often as the settings say; a server that never answered isn't waited for."""
+    begun = []
+
+    def fail(*_: Any) -> Any:
+        begun.append(1)
+        raise error
+
+    monkeypatch.setattr(pipeline, "_FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(pipeline, "_reload", fail)
+    with pytest.raises(SparkifyBulkError):
+        sparkify_bulk.reload(tree.root, retries=2)
+    assert len(begun) == runs
 
 
 # --- nobody else's functions --------------------------------------------------------------------

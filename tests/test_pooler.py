@@ -1,5 +1,6 @@
 """Through the real pgbouncer, which lends a server's connection for one transaction at a time."""
 
+import logging
 import os
 import pwd
 import shutil
@@ -63,6 +64,7 @@ def test_a_star_is_loaded_and_rebuilt_through_a_pooler(
     pooled: str, database: str, tree: Tree, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever connection a transaction is lent, the star is right; the log says what it takes."""
+    caplog.set_level(logging.INFO)
     for number in range(8):
         tree.songs(f"{number}.json", song(number))
         tree.logs(f"{number}.json", *(event(10 * number + item) for item in range(10)))
