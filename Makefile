@@ -18,7 +18,7 @@ test: $(VENV)/.dev
 
 faults: $(VENV)/.dev
 	$(BIN)/pytest -n 2 --dist worksteal tests/test_faults.py tests/test_cable.py tests/test_disk.py \
-		tests/test_failover.py tests/test_pooler.py $(FAULTS)
+		tests/test_failover.py tests/test_pooler.py --all-cells $(FAULTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

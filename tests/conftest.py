@@ -35,7 +35,8 @@ _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the faults at random be more, and others."""
+    """Let the fault tests be more, and others."""
+    parser.addoption("--all-cells", action="store_true", help="both commands in every cell")
     parser.addoption("--kills", type=int, default=50, help="runs killed at random moments")
     parser.addoption("--nights", type=int, default=100, help="nights of the soak")
     parser.addoption("--fault-seed", type=int, default=1, help="of the faults at random")

@@ -471,13 +471,18 @@ FAULTS = {
 }
 
 
-def cells() -> Iterator[tuple[str, str, str]]:
-    """Yield all cells: command, point, fault."""
-    for fault, what in FAULTS.items():
-        for name, point in POINTS.items():
-            if what.everywhere or name != "start":
-                for command in point.commands:
-                    yield command, name, fault
+def cells(*, everything: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield cells: command, point, fault; every fault at every point.
+
+    Where both commands come to a point, they take turns, unless all cells are wanted.
+    """
+    for number, (fault, what) in enumerate(FAULTS.items()):
+        for place, (name, point) in enumerate(POINTS.items()):
+            if not what.everywhere and name == "start":
+                continue
+            turn = (number + place) % len(point.commands)
+            for command in point.commands if everything else point.commands[turn : turn + 1]:
+                yield command, name, fault
 
 
 def points(*, while_locked: bool) -> Iterator[tuple[str, str]]:
@@ -492,7 +497,7 @@ def random_cell(chance: random.Random) -> tuple[str, str]:
     """Choose a point and a fault for a load; on every other night none."""
     if chance.random() < 0.5:
         return "", ""
-    _, point, fault = chance.choice([cell for cell in cells() if cell[0] == "load"])
+    _, point, fault = chance.choice([cell for cell in cells(everything=True) if cell[0] == "load"])
     return point, fault
 
 
