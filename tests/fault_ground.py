@@ -60,7 +60,7 @@ class Totals:
 
     def to_dict(self) -> dict[str, Any]:
         """Return them as what can be sent to another process."""
-        return asdict(self)
+        return asdict(self) | {"cells": dict(self.cells)}
 
     def add(self, others: dict[str, Any]) -> None:
         """Add those of another process."""
