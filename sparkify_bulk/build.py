@@ -83,7 +83,7 @@ def _make_tables(run: Run, target: Target) -> Target:
     with run.control.transaction():
         use_schemas(run.control, run.schemas.build)
         merge.make_tables(run.control, _MERGED)
-        run.control.execute(statements.read("ledger/files"))
+        ledger.make_files(run.control)
     run.target = replace(target, build=run.schemas.build)
     return run.target
 

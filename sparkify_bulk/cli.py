@@ -26,6 +26,7 @@ from sparkify_bulk import __version__
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
 from sparkify_bulk.manifest import listing
 from sparkify_bulk.redaction import Redacted, holds_password, redact
+from sparkify_bulk.settings import DEFAULT_RETRIES, DEFAULT_SCHEMA
 
 if TYPE_CHECKING:
     from sparkify_bulk.connection import Connection
@@ -118,7 +119,11 @@ _DSN = _option(
     help="libpq connection string or URL; else libpq's PG* variables; else the embedded server.",
 )
 _SCHEMA = _option(
-    "--schema", metavar="NAME", default="sparkify", show_default=True, help="Where the star lives."
+    "--schema",
+    metavar="NAME",
+    default=DEFAULT_SCHEMA,
+    show_default=True,
+    help="Where the star lives.",
 )
 _JSON = _option("--json", "as_json", is_flag=True, help="JSON on stdout, nothing else there.")
 _FOLDER = click.Path(path_type=Path)
@@ -152,7 +157,7 @@ _RETRIES = _option(
     "--retries",
     metavar="N",
     type=int,
-    default=3,
+    default=DEFAULT_RETRIES,
     show_default=True,
     help="Begin anew so often when the database fails in passing.",
 )

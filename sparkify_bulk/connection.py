@@ -19,22 +19,20 @@ from sparkify_bulk.redaction import learn
 logger = logging.getLogger("sparkify_bulk")
 
 OLDEST_SERVER = 14
-# A pulled cable ends the connection after 10 s; libpq's defaults wait for hours.
+# A pulled cable ends the connection after 10 s; the defaults of libpq and server wait for hours.
+_KEEPALIVES = {"keepalives_idle": "4", "keepalives_interval": "2", "keepalives_count": "3"}
+_USER_TIMEOUT = {"tcp_user_timeout": "10000"}
 _DEFAULTS = {
     "application_name": "sparkify_bulk",
     "connect_timeout": "10",
-    "keepalives_idle": "4",
-    "keepalives_interval": "2",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "10000",
+    **_KEEPALIVES,
+    **_USER_TIMEOUT,
 }
 # The same on the other end, so that the server lets the star's lock go. The last one looks after
 # the connection while a statement runs; servers on some systems refuse it.
 _SERVER_DEFAULTS = {
-    "tcp_keepalives_idle": "4",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "10000",
+    **{f"tcp_{name}": value for name, value in _KEEPALIVES.items()},
+    **_USER_TIMEOUT,
     "client_connection_check_interval": "5000",
 }
 # Errors that pass: of the connection (08), serialization and deadlock (40), too many connections,
@@ -160,6 +158,11 @@ def is_on_socket(connection: Connection) -> bool:
     return connection.info.host.startswith(("/", "@")) or not connection.info.host
 
 
+def _leads_here(connection: Connection) -> bool:
+    """Tell whether a connection leads to this machine, as far as its address says."""
+    return is_on_socket(connection) or connection.info.host in _HERE
+
+
 def is_pooled(connection: Connection) -> bool:
     """Tell whether a pooler stands between: it gives itself as the process that serves."""
     (pid,) = _row(connection, "SELECT pg_catalog.pg_backend_pid()")
@@ -194,7 +197,7 @@ def _is_starting(conninfo: str) -> bool:
 
 def warn_of_weak_tls(connection: Connection) -> None:
     """Warn where somebody between could read along, or pass for the server."""
-    if is_on_socket(connection) or connection.info.host in _HERE:
+    if _leads_here(connection):
         return
     mode = next(
         (o.val.decode() for o in connection.pgconn.info if o.keyword == b"sslmode" and o.val), ""
@@ -300,8 +303,7 @@ def is_here(connection: Connection) -> bool:
 
 def _backend_status(connection: Connection) -> list[str] | None:
     """Return what Linux tells of a connection's server process after its name."""
-    host = connection.info.host
-    if host and not host.startswith("/") and host not in _HERE:
+    if not _leads_here(connection):
         return None
     try:
         status = Path(f"/proc/{connection.info.backend_pid}/stat").read_text()

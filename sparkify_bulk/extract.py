@@ -39,7 +39,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-# Read at a time from a file: as large as a batch, so that a batch of small files is one buffer.
+# Read at a time from a file: no smaller than a batch, so that a batch of small files is one buffer.
 CHUNK_BYTES = 32 * 2**20
 # Segments up to this number are parsed where they are; of more, a copy is made in one piece.
 _FEW_SOURCES = 8

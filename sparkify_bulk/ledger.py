@@ -110,11 +110,6 @@ def make_files(connection: Connection) -> None:
 def complete_files(connection: Connection) -> int:
     """Give the table of files in sight its key; return how many there are."""
     connection.execute(statements.read("ledger/files_key"))
-    return _count_files(connection)
-
-
-def _count_files(connection: Connection) -> int:
-    """Count the files on record in the table in sight."""
     (files,) = connection.execute(statements.read("checks/files")).fetchone() or (0,)
     return int(files)
 
