@@ -4,7 +4,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hypothesis
 import psycopg
@@ -61,6 +61,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("faults")
         for line in TOTALS.lines():
             terminalreporter.line(line)
+
+
+def lack(what: str) -> NoReturn:
+    """Say what a test needs and isn't there: in CI it has failed, elsewhere it is skipped."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -123,7 +130,5 @@ def committed() -> Path:
 def sample() -> Path:
     """Return the real sample: 71 songs and a month of events, kept beside the repository."""
     if not (SAMPLE / "song_data").is_dir():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no real sample in {SAMPLE}: set SPARKIFY_BULK_SAMPLE")
-        pytest.skip(f"no real sample in {SAMPLE}: set SPARKIFY_BULK_SAMPLE")
+        lack(f"no real sample in {SAMPLE}: set SPARKIFY_BULK_SAMPLE")
     return SAMPLE

@@ -107,6 +107,13 @@ class Ground:
     rejects: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 1_000_000)))
 
+    @classmethod
+    def prepared(cls, server: Server, folder: Path) -> "Ground":
+        """Make it on a running server, with the files in a folder."""
+        ground = cls(server, *write_trees(folder))
+        ground.prepare()
+        return ground
+
     def prepare(self) -> None:
         """Make the star of the first files, and learn what a clean run of each command comes to."""
         self.server.create(_BEFORE)
@@ -502,9 +509,16 @@ def random_cell(chance: random.Random) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def halted(ground: Ground, command: str, point: str, dsn: str, *options: str) -> Iterator[Halting]:
+def halted(
+    ground: Ground,
+    command: str,
+    point: str,
+    dsn: str,
+    *options: str,
+    before: Sequence[str] = (),
+) -> Iterator[Halting]:
     """Start a run on the second files, and wait until it halts at a point."""
-    run = Halting(command, ground.second, dsn, point, *options)
+    run = Halting(command, ground.second, dsn, point, *options, before=before)
     try:
         run.wait_for("reached")
         yield run
@@ -626,12 +640,18 @@ def check_after(ground: Ground, command: str, dsn: str, fault: str) -> None:
     assert query(dsn, left, (["sparkify_build", "sparkify_staging"],)) == []
     running = "SELECT run_id FROM sparkify_ledger.runs WHERE status = 'running'"
     assert query(dsn, running) == []
-    locks = """
-        SELECT pid FROM pg_locks
+    assert locks(dsn) == 0
+
+
+def locks(dsn: str) -> int:
+    """Count the locks of stars that are held in a database."""
+    held = """
+        SELECT count(*) FROM pg_locks
         WHERE locktype = 'advisory'
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     """
-    assert query(dsn, locks) == []
+    ((number,),) = query(dsn, held)
+    return int(number)
 
 
 def count_differences(expected: Star, star: Star) -> None:

@@ -145,15 +145,11 @@ def make(version: str, home: Path, settings: str, port: int) -> Server:
 
 @contextlib.contextmanager
 def _home(disk: str) -> Iterator[Path]:
-    # World-readable: the account that runs the server may be another than this one.
     home = Path(tempfile.mkdtemp(prefix="spb_"))
-    account = _account()
     if disk:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={disk}", "tmpfs", home], check=True)
     try:
-        home.chmod(0o755)
-        if account is not None:
-            os.chown(home, account.pw_uid, account.pw_gid)
+        _give_away(home)
         yield home
     finally:
         if disk:
@@ -161,16 +157,21 @@ def _home(disk: str) -> Iterator[Path]:
         shutil.rmtree(home)
 
 
-def copy_standby(primary: Server, home: Path) -> Server:
-    """Make a standby that follows a running server, without starting it."""
+def _give_away(home: Path) -> None:
+    """Give a folder to the account that runs servers, readable by all: it may not be this one."""
     home.chmod(0o755)
     account = _account()
     if account is not None:
         os.chown(home, account.pw_uid, account.pw_gid)
+
+
+def copy_standby(primary: Server, home: Path) -> Server:
+    """Make a standby that follows a running server, without starting it."""
+    _give_away(home)
     server = Server(home, primary.version, primary.binaries)
     words = [f"--pgdata={server.data}", f"--host={primary.home}", f"--username={SUPERUSER}"]
     copy = primary.binaries / "pg_basebackup"
-    _run([str(copy), *words, "--checkpoint=fast", "--write-recovery-conf", "--no-sync"], account)
+    _run([str(copy), *words, "--checkpoint=fast", "--write-recovery-conf", "--no-sync"], _account())
     with (server.data / "postgresql.conf").open("a") as file:
         file.write(f"unix_socket_directories = '{home}'\n")
     return server

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from conftest import SERVER
+from conftest import SERVER, lack
 from fault_child import BOTH
 from fault_ground import (
     DATABASE,
@@ -22,19 +22,16 @@ from fault_ground import (
     Ground,
     Halting,
     check_after,
-    write_trees,
+    halted,
+    locks,
 )
 from servers import free_port, running
-from trees import query, read_star
+from trees import read_star
 
 # Workers of a test run side by side have a network each.
 _NETWORK = 70 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 HERE, THERE = f"10.213.{_NETWORK}.1", f"10.213.{_NETWORK}.2"
 SETTINGS = f"listen_addresses = '{HERE}'\n"
-LOCKS = """
-    SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON l.database = d.oid
-    WHERE locktype = 'advisory' AND datname = current_database()
-"""
 
 
 def ip(*words: str) -> None:
@@ -66,9 +63,7 @@ def _neighbours(what: str, cable: str, *words: str) -> None:
 def cable() -> Iterator[str]:
     """Lay a cable between this host and another one; return the name of its end here."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("a host of its own takes root, and ip of iproute2")
-        pytest.skip("a host of its own takes root, and ip of iproute2")
+        lack("a host of its own takes root, and ip of iproute2")
     end, other = f"spb{os.getpid()}", f"spc{os.getpid()}"
     ip("netns", "add", other)
     try:
@@ -94,25 +89,17 @@ def remote(
         with (server.data / "pg_hba.conf").open("a") as file:
             file.write(f"host all all {THERE}/32 trust\n")
         server.control("reload")
-        made = Ground(server, *write_trees(tmp_path_factory.mktemp("cable")))
-        made.prepare()
-        yield made
+        yield Ground.prepared(server, tmp_path_factory.mktemp("cable"))
 
 
-@contextlib.contextmanager
 def halted_there(
     ground: Ground, cable: str, command: str, point: str, dsn: str
-) -> Iterator[Halting]:
+) -> contextlib.AbstractContextManager[Halting]:
     """Start a run on the other host, and wait until it halts at a point."""
     database = dsn.rpartition("dbname=")[2]
     there = ["ip", "netns", "exec", cable.replace("spb", "spc")]
     target = f"host={HERE} port={ground.server.port} user=postgres dbname={database}"
-    run = Halting(command, ground.second, target, point, "--retries=0", before=there)
-    try:
-        run.wait_for("reached")
-        yield run
-    finally:
-        run.close()
+    return halted(ground, command, point, target, "--retries=0", before=there)
 
 
 @pytest.mark.parametrize("command", BOTH)
@@ -123,13 +110,13 @@ def test_a_pulled_cable_ends_the_run_and_frees_the_lock(
     """Keepalives tell both ends; without them they would wait for hours."""
     with remote.database() as dsn:
         with halted_there(remote, cable, command, point, dsn) as run:
-            assert query(dsn, LOCKS) == [(1,)]
+            assert locks(dsn) == 1
             pull(cable)
             pulled = time.monotonic()
             try:
                 run.go()
                 deadline = pulled + PATIENCE_SECONDS
-                while query(dsn, LOCKS) != [(0,)]:
+                while locks(dsn):
                     assert time.monotonic() < deadline, "the server keeps the lock"
                     time.sleep(0.1)
                 freed = time.monotonic() - pulled

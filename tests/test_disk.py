@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import SERVER
+from conftest import SERVER, lack
 from fault_child import BOTH
 from fault_ground import (
     DATABASE,
@@ -17,7 +17,6 @@ from fault_ground import (
     Ground,
     check_after,
     halted,
-    write_trees,
 )
 from servers import running, wait_until_up
 from trees import read_star
@@ -29,13 +28,9 @@ BLOCK = 2**20
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """Return a server whose disk can be filled."""
     if os.geteuid() != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail("a disk of its own takes root")
-        pytest.skip("a disk of its own takes root")
+        lack("a disk of its own takes root")
     with running(SERVER, disk="700m") as server:
-        made = Ground(server, *write_trees(tmp_path_factory.mktemp("disk")))
-        made.prepare()
-        yield made
+        yield Ground.prepared(server, tmp_path_factory.mktemp("disk"))
 
 
 def fill(disk: Path) -> Path:

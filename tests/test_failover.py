@@ -17,7 +17,6 @@ from fault_ground import (
     halted,
     relay_to,
     through,
-    write_trees,
 )
 from servers import Server, copy_standby, running, wait_until_up
 from trees import query, read_star
@@ -29,9 +28,7 @@ SETTINGS = "wal_level = replica\nmax_wal_senders = 4\nhot_standby = on\n"
 def primary(tmp_path_factory: pytest.TempPathFactory, _clean_environment: None) -> Iterator[Ground]:
     """Return a server that a standby can follow."""
     with running(SERVER, SETTINGS) as server:
-        made = Ground(server, *write_trees(tmp_path_factory.mktemp("failover")))
-        made.prepare()
-        yield made
+        yield Ground.prepared(server, tmp_path_factory.mktemp("failover"))
 
 
 @pytest.fixture

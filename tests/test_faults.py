@@ -34,7 +34,6 @@ from fault_ground import (
     through,
     wait_until_somebody_waits,
     write_night,
-    write_trees,
 )
 from psycopg import sql
 from servers import running
@@ -47,9 +46,7 @@ import sparkify_bulk
 def ground(tmp_path_factory: pytest.TempPathFactory, _clean_environment: None) -> Iterator[Ground]:
     """Return a server that may be crashed, and a star on it."""
     with running(SERVER, "restart_after_crash = on\n") as server:
-        made = Ground(server, *write_trees(tmp_path_factory.mktemp("faults")))
-        made.prepare()
-        yield made
+        yield Ground.prepared(server, tmp_path_factory.mktemp("faults"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

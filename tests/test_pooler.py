@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import lack
 from fault_ground import BUSY, REJECTED, Halting
 from servers import Server, wait_until_up
 from trees import Tree, event, query, read_star, slow_star, song
@@ -36,9 +37,7 @@ def pooled(request: pytest.FixtureRequest, server: Server, database: str) -> Ite
     """Start a pooler before the server; return the database's connection string through it."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no pgbouncer is installed")
-        pytest.skip("no pgbouncer is installed")
+        lack("no pgbouncer is installed")
     with tempfile.TemporaryDirectory(prefix="spb_pool_") as folder:
         home = Path(folder)
         settings = home / "pgbouncer.ini"
