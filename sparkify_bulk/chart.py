@@ -1,7 +1,4 @@
-"""Draw the comparison of a benchmark: a bar a contender, as PNG and SVG.
-
-Needs matplotlib, which only comes with `sparkify-bulk[bench]`.
-"""
+"""Draw the comparison of a benchmark: a bar a contender, as PNG and SVG."""
 
 from collections.abc import Mapping
 from pathlib import Path

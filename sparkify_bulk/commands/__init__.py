@@ -1,0 +1,1 @@
+"""The commands that `sparkify_bulk.cli` offers. Only they, and it, print anything."""

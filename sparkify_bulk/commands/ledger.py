@@ -1,0 +1,192 @@
+"""What stands in the ledger: rejects, listed and replayed, and runs."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sparkify_bulk.commands import talk
+from sparkify_bulk.commands.options import DSN, FOLDER, JSON, SCHEMA, TALK, TARGET, option, options
+from sparkify_bulk.errors import UsageError
+
+RUN = option("--run", "run_id", metavar="N", type=int, help="Another run than the last.")
+
+
+@click.group(invoke_without_command=True)
+@options(
+    RUN,
+    option("--reason", metavar="CODE", help="Only those refused for this reason."),
+    option("--file", metavar="NAME", help="Only those of this file, named as it is listed."),
+    option("--by-reason", is_flag=True, help="Count them by reason instead."),
+    option("--output", metavar="FILE", type=FOLDER, help="Write them to a new file, as NDJSON."),
+    *TARGET,
+    JSON,
+)
+@click.pass_context
+def rejects(
+    context: click.Context,
+    /,
+    *,
+    by_reason: bool,
+    output: Path | None,
+    dsn: str | None,
+    schema: str,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    """List the records that the last run refused.
+
+    Example: sparkify-bulk rejects --output rejects.ndjson
+    """
+    if context.invoked_subcommand:
+        return
+    from sparkify_bulk import ledger, run
+    from sparkify_bulk.settings import schemas
+
+    with run.open_connection(dsn) as connection:
+        rows = ledger.list_rejects(connection, schemas(schema).ledger, **chosen)
+        if output:
+            _export(rows, output)
+        elif as_json:
+            for row in rows:
+                talk.write_line(_reject_document(row))
+        else:
+            _print_rejects(rows, by_reason=by_reason)
+
+
+def _reject_document(row: dict[str, Any]) -> dict[str, Any]:
+    from sparkify_bulk import ledger
+
+    return row | {"raw": ledger.export_text(row["raw"])}
+
+
+def _export(rows: Iterator[dict[str, Any]], output: Path) -> None:
+    """Write rejects to a file that only its owner may read; it must be new, and is no link."""
+    import orjson
+
+    try:
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise UsageError(
+            f"{output} can't be made: {error.strerror}", hint="name a file that doesn't exist"
+        ) from error
+    with os.fdopen(descriptor, "wb") as file:
+        for row in rows:
+            file.write(orjson.dumps(_reject_document(row), option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool) -> None:
+    from sparkify_bulk import render
+
+    if by_reason:
+        columns: tuple[str, ...] = ("reason", "rejects")
+        found = Counter(row["reason"] for row in rows).most_common()
+    else:
+        columns = ("file", "line", "column", "reason", "detail")
+        found = [tuple(row[column] for column in columns) for row in rows]
+    if found:
+        render.console().print(render.listing(columns, found))
+    else:
+        click.echo("No rejects.")
+
+
+@rejects.command()
+@options(
+    option("--run", "run_id", metavar="N", type=int, help="Only those of this run."),
+    option(
+        "--repaired",
+        metavar="FILE",
+        type=FOLDER,
+        help="An exported file whose raw texts were mended; only what it holds is replayed.",
+    ),
+    *TARGET,
+    *TALK,
+)
+def replay(
+    *,
+    run_id: int | None,
+    repaired: Path | None,
+    dsn: str | None,
+    schema: str,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Load rejected records again, after the rules or the records were mended.
+
+    Those that are good now are merged into the star and marked as settled; exit 3 if any is left.
+
+    Example: sparkify-bulk rejects replay --repaired rejects.ndjson
+    """
+    from sparkify_bulk import pipeline
+    from sparkify_bulk.settings import Settings
+
+    settings = Settings(None, None, dsn=dsn, schema=schema)
+    mended = _read_repaired(repaired) if repaired else None
+    with talk.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
+        report = pipeline.replay(settings, watch, run_id=run_id, repaired=mended)
+    talk.print_report(report, as_json=as_json, quiet=quiet)
+    return report.exit_code
+
+
+def _read_repaired(path: Path) -> dict[int, bytes]:
+    """Read an exported file whose raw texts were mended: bytes by reject_id."""
+    import orjson
+
+    try:
+        lines = path.read_bytes().splitlines()
+        documents = [orjson.loads(line) for line in lines if line.strip()]
+        return {document["reject_id"]: document["raw"].encode() for document in documents}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} is no export of rejects: {error}",
+            hint="make one with sparkify-bulk rejects --output FILE, and mend its raw texts",
+        ) from error
+
+
+@click.command()
+@option("--limit", metavar="N", type=int, default=20, show_default=True, help="How many.")
+@DSN
+@SCHEMA
+@JSON
+def runs(limit: int, dsn: str | None, schema: str, *, as_json: bool) -> None:
+    """List the latest runs, newest first.
+
+    Example: sparkify-bulk runs --limit 5
+    """
+    from sparkify_bulk import ledger, render, run
+    from sparkify_bulk.settings import schemas
+
+    with run.open_connection(dsn) as connection:
+        found = ledger.list_runs(connection, schemas(schema).ledger, limit)
+    if as_json:
+        for row in found:
+            talk.write_line(row)
+        return
+    if not found:
+        click.echo("No runs.")
+        return
+    columns = ("run", "command", "status", "started", "took", "records", "rejects", "exit", "who")
+    render.console().print(render.listing((*columns, "error"), map(_run_row, found)))
+
+
+def _run_row(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return a run as it is listed; what it had not come to is left blank."""
+    report = row["report"] or {}
+    books = report.get("input", {}).values()
+    took = row["ended_at"] and (row["ended_at"] - row["started_at"]).total_seconds()
+    return (
+        row["run_id"],
+        row["command"],
+        row["status"],
+        f"{row['started_at']:%Y-%m-%d %H:%M:%S}",
+        None if took is None else f"{took:.1f} s",
+        sum(book["records"] for book in books) if report else None,
+        report["rejects"]["count"] if report else None,
+        row["exit_code"],
+        f"{row['client_user']}@{row['client_host']}",
+        row["error"],
+    )

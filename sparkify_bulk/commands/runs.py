@@ -1,0 +1,151 @@
+"""The commands that read the input: reload, load, verify and plan."""
+
+import dataclasses
+import errno
+import gc
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sparkify_bulk.commands import talk
+from sparkify_bulk.commands.options import (
+    CREATE,
+    DATA,
+    DROP_DEPENDENTS,
+    JOBS,
+    JSON,
+    MAX_REJECTS,
+    REHASH,
+    RETRIES,
+    TALK,
+    TARGET,
+    WAIT,
+    options,
+)
+from sparkify_bulk.errors import SparkifyBulkError
+from sparkify_bulk.manifest import listing
+
+if TYPE_CHECKING:
+    from sparkify_bulk.settings import Settings
+
+
+@click.command()
+@options(*DATA, *TARGET, JOBS, MAX_REJECTS, CREATE, WAIT, RETRIES, DROP_DEPENDENTS, *TALK)
+def reload(**options: Any) -> int:
+    """Build the star anew from all files; it replaces the old one at once.
+
+    DATA is a folder with song_data/ and log_data/ below it.
+
+    Example: sparkify-bulk reload data
+    """
+    return _run("reload", **options)
+
+
+@click.command()
+@options(*DATA, *TARGET, JOBS, MAX_REJECTS, CREATE, WAIT, RETRIES, REHASH, *TALK)
+def load(**options: Any) -> int:
+    """Merge new and changed files into the live star.
+
+    DATA is a folder with song_data/ and log_data/ below it. Files whose size and time of change are
+    as the ledger has them aren't read; records that are there already change nothing.
+
+    Example: sparkify-bulk load data --dsn service=warehouse
+    """
+    return _run("load", **options)
+
+
+def _run(command: str, *, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
+    """Run a reload or a load, and print its report; return the exit code."""
+    settings = _settings(**options)
+    with (
+        listing(settings, read=command == "reload") as listers,
+        talk.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch,
+    ):
+        from sparkify_bulk import pipeline
+
+        # What a run makes holds no cycles, or few: looking for them takes a thirtieth of its time.
+        gc.freeze()
+        gc.set_threshold(50_000)
+        story = pipeline.reload if command == "reload" else pipeline.load
+        report = story(settings, watch, listers)
+    try:
+        talk.print_report(report, as_json=as_json, quiet=quiet)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        # What is left unwritten would fail once more at the very end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SparkifyBulkError(
+            f"the report can't be written: {error.strerror}",
+            hint=f"the star is loaded, and run {report.run_id} is on record",
+        ) from None
+    return report.exit_code
+
+
+@click.command()
+@options(*DATA, *TARGET, JOBS, WAIT, *TALK)
+def verify(*, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
+    """Read all files again, record by record, and say whether the star agrees with them.
+
+    Exit 0 if it does, 1 if not. The star is only read.
+
+    Example: sparkify-bulk verify data
+    """
+    from sparkify_bulk import pipeline, render
+
+    settings = _settings(**options)
+    with talk.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
+        report, differences = pipeline.verify(settings, watch)
+    if as_json:
+        found = [dataclasses.asdict(difference) for difference in differences]
+        talk.write_line(report.to_dict() | {"differences": found})
+    elif differences:
+        columns = ("table", "difference", "rows", "for example")
+        rows = [(d.table, d.difference, d.rows, "; ".join(d.keys)) for d in differences]
+        render.console().print(render.listing(columns, rows))
+    elif not quiet:
+        click.echo(f"Star and files agree: {report.tables['songplays'].rows:,} songplays compared.")
+    return report.exit_code
+
+
+@click.command()
+@options(*DATA, *TARGET, REHASH, JSON)
+def plan(*, as_json: bool, **options: Any) -> None:
+    """Say what a load would read: files new, changed, unchanged and vanished. Writes nothing.
+
+    Example: sparkify-bulk plan data
+    """
+    from sparkify_bulk import pipeline, render
+
+    columns = ("files", "new", "changed", "same", "vanished", "bytes")
+    manifests, seconds = pipeline.plan(_settings(jobs=None, **options))
+    rows = {
+        kind: (m.files, m.new, m.changed, m.same, len(m.vanished), m.size)
+        for kind, m in manifests.items()
+    }
+    if as_json:
+        kinds = {kind: dict(zip(columns, row, strict=True)) for kind, row in rows.items()}
+        talk.write_line(kinds | {"estimated_seconds": seconds})
+    else:
+        listed = [(kind, *row) for kind, row in rows.items()]
+        render.console().print(render.listing(("to read", *columns), listed))
+        if seconds is not None:
+            click.echo(f"At the pace of the last run this takes about {seconds:.0f} s.")
+
+
+def _settings(
+    *,
+    data: Path | None,
+    songs: Path | None,
+    logs: Path | None,
+    jobs: int | None,
+    **options: Any,
+) -> "Settings":
+    from sparkify_bulk.settings import Settings, default_jobs, input_folders
+
+    songs, logs = input_folders(data, songs, logs)
+    return Settings(songs, logs, jobs=default_jobs() if jobs is None else jobs, **options)

@@ -1,0 +1,72 @@
+"""How commands speak: results on stdout, log lines and progress on stderr."""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from sparkify_bulk.errors import SparkifyBulkError
+from sparkify_bulk.redaction import Redacted
+
+if TYPE_CHECKING:
+    from sparkify_bulk.report import Report
+
+
+@contextlib.contextmanager
+def told(*, as_json: bool, quiet: bool, verbose: bool) -> Iterator[Any]:
+    """Let a run be watched and logged; print the report of one that fails, where JSON is wanted."""
+    try:
+        with _watch(quiet=quiet, verbose=verbose) as watch:
+            yield watch
+    except SparkifyBulkError as error:
+        if as_json and error.report is not None:
+            write(error.report.to_json())
+        raise
+
+
+@contextlib.contextmanager
+def _watch(*, quiet: bool, verbose: bool) -> Iterator[Any]:
+    """Watch a run by bars on a terminal, by log lines elsewhere."""
+    from rich.logging import RichHandler
+
+    from sparkify_bulk import progress, render
+
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    logging.getLogger("sparkify_bulk").setLevel(level)
+    console = render.console(stderr=True)
+    if console.is_terminal and not quiet:
+        # By the console that draws the bars: lines written past it would fall into them.
+        handler = RichHandler(console=console, show_time=False, show_path=False, highlighter=None)
+        handler.setFormatter(Redacted("%(message)s"))
+        logging.basicConfig(handlers=[handler])
+        with progress.TerminalWatch(console) as bars:
+            yield bars
+    else:
+        plain = logging.StreamHandler(sys.stderr)
+        plain.setFormatter(Redacted("%(asctime)s %(levelname)s %(message)s"))
+        logging.basicConfig(handlers=[plain])
+        yield progress.LogWatch()
+
+
+def print_report(report: "Report", *, as_json: bool, quiet: bool) -> None:
+    """Print what a run did."""
+    from sparkify_bulk import render
+
+    if as_json:
+        write(report.to_json())
+    elif not quiet:
+        render.console().print(render.summary(report))
+
+
+def write(document: bytes) -> None:
+    """Write bytes to stdout, at once."""
+    sys.stdout.buffer.write(document)
+    sys.stdout.buffer.flush()
+
+
+def write_line(row: dict[str, Any]) -> None:
+    """Write one JSON document on a line of its own to stdout."""
+    import orjson
+
+    write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
