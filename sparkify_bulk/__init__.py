@@ -6,6 +6,7 @@
 2110
 """
 
+from datetime import timedelta
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -27,6 +28,7 @@ class Options(TypedDict, total=False):
     schema: str
     jobs: int
     max_rejects: int | None
+    max_age: timedelta | None
     create_database: bool
     wait: float
     retries: int

@@ -14,16 +14,11 @@ from typing import NoReturn
 import click
 
 from sparkify_bulk import __version__
-from sparkify_bulk.commands import bench, ledger, runs, server, star
-from sparkify_bulk.errors import SparkifyBulkError
+from sparkify_bulk.commands import bench, ledger, runs, server, star, talk
+from sparkify_bulk.errors import SparkifyBulkError, Terminated, exit_code_of
 from sparkify_bulk.redaction import redact
 
-_INTERRUPTED, _TERMINATED = 130, 143
 _asked: list[int] = []
-
-
-class Terminated(KeyboardInterrupt):
-    """The process was asked to end by SIGTERM; what was under way ends as it does on Ctrl-C."""
 
 
 def main() -> NoReturn:
@@ -34,14 +29,14 @@ def main() -> NoReturn:
     try:
         code = cli.main(prog_name="sparkify-bulk", standalone_mode=False)
     except click.exceptions.Abort as error:
-        code = _TERMINATED if isinstance(error.__cause__, Terminated) else _INTERRUPTED
-        click.echo("Interrupted; nothing is left half done.", err=True)
+        code = exit_code_of(error.__cause__ or KeyboardInterrupt())
+        talk.say_error("Interrupted; nothing is left half done.", exit_code=code)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except SparkifyBulkError as error:
-        _show_error(error)
         code = error.exit_code
+        talk.say_error(f"Error: {error.message}", error.hint, exit_code=code)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -58,13 +53,7 @@ def _show_crash(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Print the traceback of a defect, without passwords."""
-    click.echo(redact("".join(traceback.format_exception(kind, error, trace))), err=True, nl=False)
-
-
-def _show_error(error: SparkifyBulkError) -> None:
-    click.echo(f"Error: {error.message}", err=True)
-    if error.hint:
-        click.echo(f"Hint: {error.hint}", err=True)
+    talk.say_error(redact("".join(traceback.format_exception(kind, error, trace))).rstrip("\n"))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -37,6 +37,19 @@ class SparkifyBulkError(Exception):
         self.report: Report | None = None
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM; what was under way ends as it does on Ctrl-C."""
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Return the exit code of a command that an error ends."""
+    if isinstance(error, SparkifyBulkError):
+        return error.exit_code
+    if isinstance(error, Terminated):
+        return 143
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
 class UsageError(SparkifyBulkError):
     """The command line or the input folder is wrong; nothing was touched."""
 

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -151,6 +152,12 @@ def check_staged(connection: Connection, sent: dict[str, int]) -> None:
 def count_rows(connection: Connection) -> dict[str, int]:
     """Count the rows of each table of the star in sight."""
     return _counts(connection, "checks/rows")
+
+
+def newest_event(connection: Connection) -> datetime | None:
+    """Return when the newest songplay of the star in sight began; None if there is none."""
+    row = connection.execute(statements.read("checks/newest_event")).fetchone()
+    return row[0] if row else None
 
 
 def _counts(connection: Connection, statement: str) -> dict[str, int]:

@@ -421,8 +421,23 @@ def _switch(run: Run) -> None:
     merge.switch(connection, run.schemas.star, build, drop_dependents=drop)
 
 
+def _check_freshness(run: Run) -> None:
+    """Enter how old the star's newest event is, and whether that is too old."""
+    report, limit = run.report, run.settings.max_age
+    report.newest_event = merge.newest_event(run.publisher)
+    if limit is None:
+        return
+    report.stale = report.newest_event is None or report.started_at - report.newest_event > limit
+    if report.stale:
+        logger.warning(
+            "The star is stale: its newest event is of %s", report.newest_event or "never"
+        )
+
+
 def _complete(run: Run, last: Callable[[], None] | None = None) -> None:
     """Complete the run's record and commit; what readers wait for comes last."""
+    use_schemas(run.publisher, run.schemas.build if last else run.schemas.star)
+    _check_freshness(run)
     stop_watch(run.report, run.begun)
     use_schemas(run.publisher, run.schemas.ledger)
     ledger.complete_run(run.publisher, run.run_id, run.report, exit_code=run.report.exit_code)

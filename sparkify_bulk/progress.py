@@ -50,7 +50,10 @@ class LogWatch:
     def end(self, phase: Phase) -> None:
         """Write how long the phase took."""
         handled = f", {phase.records:,} records, {megabytes(phase.bytes)}" if phase.records else ""
-        logger.info("%s: %.2f s%s", phase.name, phase.seconds, handled)
+        fields = {"phase": phase.name, "seconds": phase.seconds}
+        if phase.records:
+            fields |= {"records": phase.records, "bytes": phase.bytes}
+        logger.info("%s: %.2f s%s", phase.name, phase.seconds, handled, extra={"fields": fields})
         for part in (phase, *phase.steps):
             logger.debug("%s", costs(part))
 

@@ -92,6 +92,9 @@ class Report:
         started_at: when it started, UTC.
         seconds: wall seconds.
         peak_rss_bytes: the largest memory of the process.
+        newest_event: when the newest songplay of the star began; None in an empty star, or where
+            the run failed.
+        stale: that is longer ago than the run was told to put up with.
         error: what ended a failed run.
     """
 
@@ -108,11 +111,15 @@ class Report:
     )
     phases: list[Phase] = field(default_factory=list)
     rejects: Rejects = field(default_factory=Rejects)
+    newest_event: datetime | None = None
+    stale: bool = False
     error: str | None = None
 
     @property
     def exit_code(self) -> int:
         """The exit code of a run that came to its end."""
+        if self.stale:
+            return 7
         return {"succeeded": 0, "succeeded_with_rejects": 3, "failed": 1}[self.status]
 
     def to_dict(self) -> dict[str, Any]:

@@ -272,7 +272,7 @@ def _put_on_record(run: Run) -> None:
 def _abandon(run: Run, error: BaseException) -> None:
     """Put on record that a run failed, keep its rejects, and remove what it staged."""
     # It may have been about to succeed.
-    run.report.status = "failed"
+    run.report.status, run.report.newest_event, run.report.stale = "failed", None, False
     run.report.error = (
         error.message if isinstance(error, SparkifyBulkError) else type(error).__name__
     )

@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from sparkify_bulk.errors import UsageError
@@ -34,6 +35,7 @@ class Settings:
         schema: where the star lives.
         jobs: parallel workers.
         max_rejects: more rejects than this end the run, star untouched; None for no limit.
+        max_age: the star is stale if its newest event is older than this; None for no limit.
         create_database: make the database if it doesn't exist.
         drop_dependents: a reload drops what hangs on the old star and can't follow the switch.
         follow_links: follow symbolic links below the folders.
@@ -51,6 +53,7 @@ class Settings:
     schema: str = DEFAULT_SCHEMA
     jobs: int = field(default_factory=default_jobs)
     max_rejects: int | None = None
+    max_age: timedelta | None = None
     create_database: bool = False
     wait: float = 0.0
     retries: int = DEFAULT_RETRIES

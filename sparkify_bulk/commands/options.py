@@ -4,12 +4,15 @@ Nothing heavy is imported here, nor on top of the commands' modules: `--help` an
 at once.
 """
 
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from sparkify_bulk.commands.talk import log_as_json
 from sparkify_bulk.redaction import holds_password
 from sparkify_bulk.settings import DEFAULT_RETRIES, DEFAULT_SCHEMA
 
@@ -28,6 +31,24 @@ def option(
     variable = prefix + long.removeprefix("--").replace("-", "_").upper()
     variables = [variable, *attributes.pop("also", ())]
     return click.option(*names, envvar=variables, show_envvar=True, **attributes)
+
+
+class Age(click.ParamType[timedelta]):
+    """A span of time as people write it: 90m, 36h, 2d."""
+
+    name = "age"
+    _UNITS = {"m": "minutes", "h": "hours", "d": "days"}  # noqa: RUF012 - never changed
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> timedelta:
+        """Return the span; fail on anything else."""
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"(\d{1,6})([mhd])", str(value), re.ASCII)
+        if not found:
+            self.fail(f"{value!r} is no age: write 90m, 36h or 2d", parameter, context)
+        return timedelta(**{self._UNITS[found[2]]: int(found[1])})
 
 
 def _warn_of_password(context: click.Context, option: click.Parameter, dsn: str) -> str:
@@ -97,10 +118,40 @@ DROP_DEPENDENTS = option(
 REHASH = option(
     "--rehash", is_flag=True, help="Compare the content of files that look unchanged, too."
 )
+MAX_AGE = option(
+    "--max-age",
+    metavar="AGE",
+    type=Age(),
+    help="Exit 7 if the star's newest event is older: 90m, 36h, 2d.  [default: no limit]",
+)
+FOLLOW_UPS = (
+    option(
+        "--metrics",
+        metavar="FILE",
+        type=FOLDER,
+        help="Write metrics for Prometheus' textfile collector in the end.",
+    ),
+    option(
+        "--notify-command",
+        metavar="TEXT",
+        help="Run this, with the report on its stdin, unless the run ends with 0.",
+    ),
+)
 TALK = (
     JSON,
     option("--quiet", is_flag=True, help="Only warnings and errors on stderr."),
     option("-v", "--verbose", is_flag=True, help="More on stderr."),
+    option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        # Before the other options: what is wrong with one of them is said in JSON, too.
+        is_eager=True,
+        expose_value=False,
+        callback=lambda _context, _option, value: log_as_json() if value == "json" else None,
+        help="How log lines look on stderr.",
+    ),
 )
 
 

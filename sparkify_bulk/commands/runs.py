@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sparkify_bulk.commands import talk
+from sparkify_bulk.commands.follow_ups import FollowUps
 from sparkify_bulk.commands.options import (
     CREATE,
     DATA,
     DROP_DEPENDENTS,
+    FOLLOW_UPS,
     JOBS,
     JSON,
+    MAX_AGE,
     MAX_REJECTS,
     REHASH,
     RETRIES,
@@ -29,11 +32,15 @@ from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.manifest import listing
 
 if TYPE_CHECKING:
+    from sparkify_bulk.report import Report
     from sparkify_bulk.settings import Settings
 
 
+_RUN = (*DATA, *TARGET, JOBS, MAX_REJECTS, MAX_AGE, CREATE, WAIT, RETRIES)
+
+
 @click.command()
-@options(*DATA, *TARGET, JOBS, MAX_REJECTS, CREATE, WAIT, RETRIES, DROP_DEPENDENTS, *TALK)
+@options(*_RUN, DROP_DEPENDENTS, *FOLLOW_UPS, *TALK)
 def reload(**options: Any) -> int:
     """Build the star anew from all files; it replaces the old one at once.
 
@@ -45,7 +52,7 @@ def reload(**options: Any) -> int:
 
 
 @click.command()
-@options(*DATA, *TARGET, JOBS, MAX_REJECTS, CREATE, WAIT, RETRIES, REHASH, *TALK)
+@options(*_RUN, REHASH, *FOLLOW_UPS, *TALK)
 def load(**options: Any) -> int:
     """Merge new and changed files into the live star.
 
@@ -57,20 +64,38 @@ def load(**options: Any) -> int:
     return _run("load", **options)
 
 
-def _run(command: str, *, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
-    """Run a reload or a load, and print its report; return the exit code."""
-    settings = _settings(**options)
-    with (
-        listing(settings, read=command == "reload") as listers,
-        talk.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch,
-    ):
-        from sparkify_bulk import pipeline
+def _run(
+    command: str,
+    *,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    metrics: Path | None,
+    notify_command: str | None,
+    **options: Any,
+) -> int:
+    """Run a reload or a load, print its report, and do what follows; return the exit code."""
+    follow_ups = FollowUps(command, options["schema"], metrics, notify_command)
+    with follow_ups.of_failure():
+        follow_ups.check()
+        settings = _settings(**options)
+        with (
+            listing(settings, read=command == "reload") as listers,
+            talk.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch,
+        ):
+            from sparkify_bulk import pipeline
 
-        # What a run makes holds no cycles, or few: looking for them takes a thirtieth of its time.
-        gc.freeze()
-        gc.set_threshold(50_000)
-        story = pipeline.reload if command == "reload" else pipeline.load
-        report = story(settings, watch, listers)
+            # What a run makes holds no cycles, or few: to look for them takes a thirtieth of it.
+            gc.freeze()
+            gc.set_threshold(50_000)
+            story = pipeline.reload if command == "reload" else pipeline.load
+            report = story(settings, watch, listers)
+        _print_whole(report, as_json=as_json, quiet=quiet)
+    return follow_ups.of_success(report)
+
+
+def _print_whole(report: "Report", *, as_json: bool, quiet: bool) -> None:
+    """Print what a run did; a disk that is full mustn't pass for a run that failed."""
     try:
         talk.print_report(report, as_json=as_json, quiet=quiet)
         sys.stdout.flush()
@@ -79,11 +104,12 @@ def _run(command: str, *, as_json: bool, quiet: bool, verbose: bool, **options: 
             raise
         # What is left unwritten would fail once more at the very end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SparkifyBulkError(
+        failed = SparkifyBulkError(
             f"the report can't be written: {error.strerror}",
             hint=f"the star is loaded, and run {report.run_id} is on record",
-        ) from None
-    return report.exit_code
+        )
+        failed.report = report
+        raise failed from None
 
 
 @click.command()

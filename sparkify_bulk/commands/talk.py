@@ -6,11 +6,16 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from sparkify_bulk.errors import SparkifyBulkError
+from sparkify_bulk.logs import JsonLines
 from sparkify_bulk.redaction import Redacted
 
 if TYPE_CHECKING:
     from sparkify_bulk.report import Report
+
+logger = logging.getLogger("sparkify_bulk")
 
 
 @contextlib.contextmanager
@@ -35,7 +40,7 @@ def _watch(*, quiet: bool, verbose: bool) -> Iterator[Any]:
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
     logging.getLogger("sparkify_bulk").setLevel(level)
     console = render.console(stderr=True)
-    if console.is_terminal and not quiet:
+    if console.is_terminal and not quiet and not _logs_are_json():
         # By the console that draws the bars: lines written past it would fall into them.
         handler = RichHandler(console=console, show_time=False, show_path=False, highlighter=None)
         handler.setFormatter(Redacted("%(message)s"))
@@ -45,8 +50,31 @@ def _watch(*, quiet: bool, verbose: bool) -> Iterator[Any]:
     else:
         plain = logging.StreamHandler(sys.stderr)
         plain.setFormatter(Redacted("%(asctime)s %(levelname)s %(message)s"))
+        # Does nothing where log lines are JSON already.
         logging.basicConfig(handlers=[plain])
         yield progress.LogWatch()
+
+
+def log_as_json() -> None:
+    """From now on, let all that is written to stderr be JSON, one object a line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(handlers=[handler])
+
+
+def say_error(message: str, hint: str = "", **fields: Any) -> None:
+    """Say on stderr what ended the command: plainly, or as a log line where these are JSON."""
+    if _logs_are_json():
+        hinted = {"hint": hint} if hint else {}
+        logger.error(message, extra={"fields": hinted | fields})
+        return
+    click.echo(message, err=True)
+    if hint:
+        click.echo(f"Hint: {hint}", err=True)
+
+
+def _logs_are_json() -> bool:
+    return any(isinstance(h.formatter, JsonLines) for h in logging.getLogger().handlers)
 
 
 def print_report(report: "Report", *, as_json: bool, quiet: bool) -> None:

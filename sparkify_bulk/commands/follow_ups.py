@@ -1,0 +1,111 @@
+"""What a run leaves behind beside the star: metrics, and word to somebody."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparkify_bulk.errors import SparkifyBulkError, UsageError, exit_code_of
+
+if TYPE_CHECKING:
+    from sparkify_bulk.report import Report
+
+logger = logging.getLogger("sparkify_bulk")
+
+_BY_CTRL_C = 130
+
+
+@dataclass(slots=True)
+class FollowUps:
+    """What follows a run, however it ends.
+
+    Attributes:
+        command: `reload` or `load`.
+        schema: where the star lives.
+        metrics: the file of metrics to write.
+        notify_command: the shell command to run, unless the run ends with 0.
+        began: when the command began.
+    """
+
+    command: str
+    schema: str
+    metrics: Path | None
+    notify_command: str | None
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def check(self) -> None:
+        """Refuse before the run what could not be written after it.
+
+        Raises:
+            UsageError: there is no such folder, or no right to write there.
+        """
+        path = self.metrics
+        if path and (path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK)):
+            raise UsageError(
+                f"--metrics {path} can't be written",
+                hint="name a file in a folder that exists and can be written to",
+            )
+
+    @contextlib.contextmanager
+    def of_failure(self) -> Iterator[None]:
+        """Let a run that fails be followed; what goes wrong then is only logged."""
+        try:
+            yield
+        except BaseException as error:
+            code = exit_code_of(error)
+            try:
+                self._write(self._report_of(error), code)
+            except SparkifyBulkError as later:
+                logger.error("%s", later.message)  # noqa: TRY400 - a sentence says it
+            # Who pressed Ctrl-C knows.
+            if code != _BY_CTRL_C:
+                self._notify(self._report_of(error), code)
+            raise
+
+    def of_success(self, report: "Report") -> int:
+        """Follow a run that came to its end; return the exit code.
+
+        Raises:
+            SparkifyBulkError: something can't be written.
+        """
+        code = report.exit_code
+        try:
+            self._write(report, code)
+        except SparkifyBulkError as error:
+            self._notify(report, error.exit_code)
+            raise
+        if code:
+            self._notify(report, code)
+        return code
+
+    def _report_of(self, error: BaseException) -> "Report":
+        from sparkify_bulk.report import Report
+
+        if isinstance(error, SparkifyBulkError) and error.report:
+            return error.report
+        said = error.message if isinstance(error, SparkifyBulkError) else type(error).__name__
+        seconds = (datetime.now(UTC) - self.began).total_seconds()
+        return Report(self.command, self.began, seconds=seconds, error=said)
+
+    def _write(self, report: "Report", exit_code: int) -> None:
+        if not self.metrics:
+            return
+        from sparkify_bulk import metrics
+
+        try:
+            metrics.write(self.metrics, report, exit_code, self.schema)
+        except OSError as error:
+            raise SparkifyBulkError(
+                f"the metrics can't be written to {self.metrics}: {error.strerror}",
+                hint="sparkify-bulk runs tells how the run ended",
+            ) from None
+
+    def _notify(self, report: "Report", exit_code: int) -> None:
+        if self.notify_command:
+            from sparkify_bulk import notify
+
+            notify.notify(self.notify_command, report, exit_code)
