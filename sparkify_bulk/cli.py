@@ -8,13 +8,15 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
 import click
 
 from sparkify_bulk import __version__
-from sparkify_bulk.commands import bench, ledger, runs, server, star, talk
+from sparkify_bulk.commands import bench, config, ledger, runs, server, star, talk
+from sparkify_bulk.commands.options import FOLDER, option
 from sparkify_bulk.errors import SparkifyBulkError, Terminated, exit_code_of
 from sparkify_bulk.redaction import redact
 
@@ -58,7 +60,15 @@ def _show_crash(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="sparkify-bulk")
-def cli() -> None:
+@option(
+    "--config",
+    "settings_file",
+    metavar="FILE",
+    type=FOLDER,
+    help="Settings file.  [default: sparkify-bulk.toml here, if there is one]",
+)
+@click.pass_context
+def cli(context: click.Context, settings_file: Path | None) -> None:
     """Load trees of JSON into a PostgreSQL star schema, fast and whole.
 
     \b
@@ -66,6 +76,7 @@ def cli() -> None:
     sparkify-bulk load DATA      merge new and changed files into the live star
     sparkify-bulk show           look at the result
     """  # noqa: D301 - click's mark for "leave these lines as they are"
+    config.use_file(context, settings_file)
 
 
 for command in (
@@ -80,6 +91,7 @@ for command in (
     server.psql,
     server.db,
     bench.bench,
+    config.config,
 ):
     cli.add_command(command)
 

@@ -40,7 +40,7 @@ _SERVER_DEFAULTS = {
 _PASSING = ("08", "40001", "40P01", "53300", "57P01", "57P02", "57P03")
 # Beside the workers' own: one that works, one that holds the lock, two that fill a new star.
 _OTHER_CONNECTIONS = 4
-_LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
+LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 _HERE = ("localhost", "127.0.0.1", "::1")
 _MAINTENANCE_DATABASES = ("postgres", "template1")
 _URL_PREFIXES = ("postgresql://", "postgres://")
@@ -54,7 +54,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 def libpq_is_configured() -> bool:
     """Tell whether libpq's own environment names a server."""
-    return any(os.environ.get(name) for name in _LIBPQ_VARIABLES)
+    return any(os.environ.get(name) for name in LIBPQ_VARIABLES)
 
 
 def connect(dsn: str, *, create_database: bool = False) -> Connection:

@@ -62,6 +62,12 @@ def _warn_of_password(context: click.Context, option: click.Parameter, dsn: str)
     return dsn
 
 
+def _choose_logs(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if value == "json":
+        log_as_json()
+    return value
+
+
 DSN = option(
     "--dsn",
     metavar="TEXT",
@@ -149,7 +155,7 @@ TALK = (
         # Before the other options: what is wrong with one of them is said in JSON, too.
         is_eager=True,
         expose_value=False,
-        callback=lambda _context, _option, value: log_as_json() if value == "json" else None,
+        callback=_choose_logs,
         help="How log lines look on stderr.",
     ),
 )
