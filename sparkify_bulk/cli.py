@@ -86,6 +86,7 @@ for command in (
     runs.verify,
     ledger.rejects,
     ledger.runs,
+    ledger.prune,
     star.show,
     star.schema,
     server.psql,

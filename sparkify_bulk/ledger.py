@@ -188,6 +188,26 @@ def settle_rejects(connection: Connection, run_id: int, reject_ids: list[int]) -
     )
 
 
+def prune(connection: Connection, schema: str, before: datetime, *, dry: bool) -> tuple[int, int]:
+    """Delete the runs that began before a moment, with their rejects; return how many of both.
+
+    The last run that published its data stays, and what came after it.
+
+    Args:
+        connection: in autocommit mode.
+        schema: the ledger's.
+        before: the moment.
+        dry: only count them.
+    """
+    with connection.transaction(force_rollback=dry):
+        use_schemas(connection, schema)
+        if not _exists(connection):
+            return 0, 0
+        rejects = connection.execute(statements.read("ledger/prune_rejects"), {"before": before})
+        runs = connection.execute(statements.read("ledger/prune_runs"), {"before": before})
+        return runs.rowcount, rejects.rowcount
+
+
 def _rows(
     connection: Connection, schema: str, statement: str, parameters: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:

@@ -3,13 +3,24 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
 from sparkify_bulk.commands import talk
-from sparkify_bulk.commands.options import DSN, FOLDER, JSON, SCHEMA, TALK, TARGET, option, options
+from sparkify_bulk.commands.options import (
+    DSN,
+    FOLDER,
+    JSON,
+    SCHEMA,
+    TALK,
+    TARGET,
+    Age,
+    option,
+    options,
+)
 from sparkify_bulk.errors import UsageError
 
 RUN = option("--run", "run_id", metavar="N", type=int, help="Another run than the last.")
@@ -190,3 +201,38 @@ def _run_row(row: dict[str, Any]) -> tuple[Any, ...]:
         f"{row['client_user']}@{row['client_host']}",
         row["error"],
     )
+
+
+@click.command()
+@option(
+    "--older-than",
+    metavar="AGE",
+    type=Age(),
+    required=True,
+    help="Delete what is older: 90m, 36h, 2d.",
+)
+@option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@DSN
+@SCHEMA
+@JSON
+def prune(
+    *, older_than: timedelta, dry_run: bool, dsn: str | None, schema: str, as_json: bool
+) -> None:
+    """Delete old runs, and the rejects they left, from the ledger.
+
+    The star stays as it is, and the last run that succeeded stays on record, with those after it.
+    Rejects hold raw records; those that are deleted can't be replayed any more.
+
+    Example: sparkify-bulk prune --older-than 90d
+    """
+    from sparkify_bulk import ledger, run
+    from sparkify_bulk.settings import schemas
+
+    before = datetime.now(UTC) - older_than
+    with run.open_connection(dsn) as connection:
+        runs, rejects = ledger.prune(connection, schemas(schema).ledger, before, dry=dry_run)
+    if as_json:
+        talk.write_line({"runs": runs, "rejects": rejects, "dry_run": dry_run})
+    else:
+        would = "would be deleted" if dry_run else "deleted"
+        click.echo(f"{runs:,} runs and {rejects:,} rejects of theirs {would}.")

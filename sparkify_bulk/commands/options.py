@@ -45,7 +45,7 @@ class Age(click.ParamType[timedelta]):
         """Return the span; fail on anything else."""
         if isinstance(value, timedelta):
             return value
-        found = re.fullmatch(r"(\d{1,6})([mhd])", str(value), re.ASCII)
+        found = re.fullmatch(r"(\d{1,5})([mhd])", str(value), re.ASCII)
         if not found:
             self.fail(f"{value!r} is no age: write 90m, 36h or 2d", parameter, context)
         return timedelta(**{self._UNITS[found[2]]: int(found[1])})
