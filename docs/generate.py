@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from sparkify_bulk import cli, diagram, statements
+from sparkify_bulk import cli, diagram, metrics, statements
 from sparkify_bulk.settings import DEFAULT_SCHEMA
 from sparkify_bulk.tables import STAR
 
@@ -73,9 +73,20 @@ def roles() -> str:
     return f"```sql\n{diagram.roles(DEFAULT_SCHEMA)}```\n"
 
 
+def metric_table() -> str:
+    """Return every metric of a run."""
+    lines = ["| metric | labels | holds |", "|---|---|---|"]
+    for metric in metrics.DECLARED:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lasts = "; a failed run leaves it" if metric.lasts else ""
+        lines.append(f"| `{metric.name}` | {labels} | {metric.help}{lasts} |")
+    return "\n".join(lines) + "\n"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "mermaid": mermaid,
+    "metrics": metric_table,
     "questions": questions,
     "roles": roles,
     "tables": tables,
