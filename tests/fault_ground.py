@@ -481,23 +481,26 @@ FAULTS = {
 def cells(*, everything: bool) -> Iterator[tuple[str, str, str]]:
     """Yield cells: command, point, fault; every fault at every point.
 
-    Where both commands come to a point, they take turns, unless all cells are wanted.
+    Unless all are wanted, a third: each point meets three faults, and where both commands come to
+    a point, they take turns.
     """
     for number, (fault, what) in enumerate(FAULTS.items()):
         for place, (name, point) in enumerate(POINTS.items()):
             if not what.everywhere and name == "start":
                 continue
-            turn = (number + place) % len(point.commands)
-            for command in point.commands if everything else point.commands[turn : turn + 1]:
-                yield command, name, fault
+            turn, rest = divmod(number + place, 3)
+            if everything:
+                for command in point.commands:
+                    yield command, name, fault
+            elif rest == 0:
+                yield point.commands[turn % len(point.commands)], name, fault
 
 
-def points(*, while_locked: bool) -> Iterator[tuple[str, str]]:
-    """Yield commands and their points, all or those at which the run holds the star."""
-    for name, point in POINTS.items():
-        if not while_locked or (name != "start" and not point.published):
-            for command in point.commands:
-                yield command, name
+def points_while_locked(*, everything: bool) -> Iterator[tuple[str, str]]:
+    """Yield commands and the points at which a run holds the star; every third, or all."""
+    held = [name for name, point in POINTS.items() if name != "start" and not point.published]
+    found = [(command, name) for name in held for command in POINTS[name].commands]
+    yield from found if everything else found[::3]
 
 
 def random_cell(chance: random.Random) -> tuple[str, str]:

@@ -26,7 +26,7 @@ from fault_ground import (
     check_after,
     count_differences,
     halted,
-    points,
+    points_while_locked,
     random_cell,
     rejects,
     relay_to,
@@ -51,9 +51,14 @@ def ground(tmp_path_factory: pytest.TempPathFactory, _clean_environment: None) -
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make a test of each cell of the matrix."""
-    if "fault" in metafunc.fixturenames and "point" in metafunc.fixturenames:
-        chosen = cells(everything=metafunc.config.getoption("--all-cells"))
+    everything = metafunc.config.getoption("--all-cells")
+    if metafunc.definition.get_closest_marker("parametrize"):
+        return
+    if "fault" in metafunc.fixturenames:
+        chosen = cells(everything=everything)
         metafunc.parametrize(("command", "point", "fault"), list(chosen))
+    elif "point" in metafunc.fixturenames:
+        metafunc.parametrize(("command", "point"), list(points_while_locked(everything=everything)))
 
 
 def test_a_run_that_meets_a_fault_leaves_a_whole_star_and_a_rerun_completes_it(
@@ -66,7 +71,6 @@ def test_a_run_that_meets_a_fault_leaves_a_whole_star_and_a_rerun_completes_it(
 # --- two at once ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("command", "point"), list(points(while_locked=True)))
 def test_a_second_run_is_told_who_holds_the_star_and_the_first_one_ends_well(
     ground: Ground, command: str, point: str
 ) -> None:
