@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from sparkify_bulk import cli, diagram, metrics, statements
+from sparkify_bulk import cli, diagram, doctor, metrics, statements
 from sparkify_bulk.settings import DEFAULT_SCHEMA
 from sparkify_bulk.tables import STAR
 
@@ -68,6 +68,15 @@ def questions() -> str:
     return "\n".join(lines) + "\n"
 
 
+def checks() -> str:
+    """Return what the doctor looks at."""
+    lines = ["| check | ok where |", "|---|---|"]
+    for check in doctor.CHECKS:
+        title = (check.__doc__ or "").splitlines()[0].removesuffix(".")
+        lines.append(f"| `{check.__name__.replace('_', ' ')}` | {title} |")
+    return "\n".join(lines) + "\n"
+
+
 def roles() -> str:
     """Return the statements that make the roles."""
     return f"```sql\n{diagram.roles(DEFAULT_SCHEMA)}```\n"
@@ -84,6 +93,7 @@ def metric_table() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "checks": checks,
     "commands": commands,
     "mermaid": mermaid,
     "metrics": metric_table,

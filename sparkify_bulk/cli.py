@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from sparkify_bulk import __version__
-from sparkify_bulk.commands import bench, config, ledger, runs, server, star, talk
+from sparkify_bulk.commands import bench, config, doctor, ledger, runs, server, star, talk
 from sparkify_bulk.commands.options import FOLDER, option
 from sparkify_bulk.errors import SparkifyBulkError, Terminated, exit_code_of
 from sparkify_bulk.redaction import redact
@@ -89,6 +89,7 @@ for command in (
     ledger.prune,
     star.show,
     star.schema,
+    doctor.doctor,
     server.psql,
     server.db,
     bench.bench,

@@ -82,7 +82,8 @@ def connect(dsn: str, *, create_database: bool = False) -> Connection:
         maintenance, name = missing
         if not create_database:
             raise DatabaseError(
-                f'the database "{name}" does not exist', hint="add --create-database to make it"
+                f'the database "{name}" does not exist',
+                hint="CREATE DATABASE makes it, or reload or load with --create-database",
             ) from None
         _create_database(maintenance, name)
         return _open(conninfo)
@@ -158,7 +159,7 @@ def is_on_socket(connection: Connection) -> bool:
     return connection.info.host.startswith(("/", "@")) or not connection.info.host
 
 
-def _leads_here(connection: Connection) -> bool:
+def leads_here(connection: Connection) -> bool:
     """Tell whether a connection leads to this machine, as far as its address says."""
     return is_on_socket(connection) or connection.info.host in _HERE
 
@@ -176,8 +177,13 @@ def tell_of_pooler(connection: Connection, jobs: int) -> None:
             "Connected through a pooler: with %d workers a run needs %d of its server connections "
             "at a time, and waits where there are fewer",
             jobs,
-            jobs + _OTHER_CONNECTIONS,
+            connections_of_run(jobs),
         )
+
+
+def connections_of_run(jobs: int) -> int:
+    """Return how many connections a run of so many workers has at a time, at most."""
+    return jobs + _OTHER_CONNECTIONS
 
 
 def is_passing(error: psycopg.Error) -> bool:
@@ -197,22 +203,23 @@ def _is_starting(conninfo: str) -> bool:
 
 def warn_of_weak_tls(connection: Connection) -> None:
     """Warn where somebody between could read along, or pass for the server."""
-    if _leads_here(connection):
-        return
+    if weakness := weak_tls(connection):
+        logger.warning("%s: use sslmode=verify-full", weakness)
+
+
+def weak_tls(connection: Connection) -> str:
+    """Say what of TLS a connection to another machine lacks; nothing where it lacks nothing."""
+    if leads_here(connection):
+        return ""
     mode = next(
         (o.val.decode() for o in connection.pgconn.info if o.keyword == b"sslmode" and o.val), ""
     )
+    where = f"The connection to {connection.info.host}"
     if not connection.pgconn.ssl_in_use:
-        logger.warning(
-            "The connection to %s is not encrypted: use sslmode=verify-full", connection.info.host
-        )
-    elif mode != "verify-full":
-        logger.warning(
-            "The connection to %s is encrypted, but who answers is not verified (sslmode=%s): "
-            "use sslmode=verify-full",
-            connection.info.host,
-            mode,
-        )
+        return f"{where} is not encrypted"
+    if mode != "verify-full":
+        return f"{where} is encrypted, but who answers is not verified (sslmode={mode})"
+    return ""
 
 
 def _missing_database(conninfo: str) -> tuple[str, str] | None:
@@ -280,6 +287,32 @@ def describe(connection: Connection) -> str:
     return f"{info.user}@{where}{port}/{info.dbname}"
 
 
+def name_target(dsn: str) -> str:
+    """Name the server and database that a connection string means, before any connection is made.
+
+    Raises:
+        DatabaseError: the string can't be read.
+    """
+    meant = {
+        option.keyword.decode(): value
+        for option in parse_conninfo(dsn)
+        if (value := _meant(option))
+    }
+    if service := meant.get("service"):
+        return f"service {service}"
+    where = meant.get("host") or meant.get("hostaddr") or "local socket"
+    user, port, database = (meant.get(name, "") for name in ("user", "port", "dbname"))
+    port = "" if where.startswith("/") else f":{port}"
+    return f"{user}@{where}{port}/{database or user}"
+
+
+def _meant(option: ConninfoOption) -> str:
+    """Return what an option of libpq's is without being connected: given, or by its defaults."""
+    by_environment = os.environ.get(option.envvar.decode()) if option.envvar else None
+    value = option.val or (by_environment or "").encode() or option.compiled or b""
+    return value.decode(errors="replace")
+
+
 def backend_seconds(connections: Iterable[Connection]) -> float | None:
     """Return the processor time that the server processes of connections have used so far.
 
@@ -303,7 +336,7 @@ def is_here(connection: Connection) -> bool:
 
 def _backend_status(connection: Connection) -> list[str] | None:
     """Return what Linux tells of a connection's server process after its name."""
-    if not _leads_here(connection):
+    if not leads_here(connection):
         return None
     try:
         status = Path(f"/proc/{connection.info.backend_pid}/stat").read_text()

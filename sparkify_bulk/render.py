@@ -1,14 +1,20 @@
 """Tables for people: the end of a run, its rejects, past runs, answers of the star, benchmarks."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from sparkify_bulk.report import Phase, Report, megabytes, thousands
+
+if TYPE_CHECKING:
+    from sparkify_bulk.doctor import Diagnosis
+
+_MARKS = {"ok": "green", "warning": "bold yellow", "failure": "bold red", "not asked": "dim"}
 
 
 def summary(report: Report) -> RenderableType:
@@ -87,6 +93,28 @@ def _comparison_row(contender: Mapping[str, Any]) -> list[str]:
         seconds("server_cpu_seconds"),
         "" if memory is None else megabytes(memory),
     ]
+
+
+def diagnosis(diagnosis: "Diagnosis") -> RenderableType:
+    """Return what the doctor found: a line a check, and below it what to do, if there is any."""
+    parts: list[RenderableType] = [_cell(diagnosis.target)] if diagnosis.target else []
+    for finding in diagnosis.findings:
+        line = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        # All the same, so that they stand as columns: the longest status, the longest name.
+        line.add_column(width=9)
+        line.add_column(width=12)
+        line.add_column(ratio=1, overflow="fold")
+        line.add_column(justify="right", no_wrap=True)
+        mark = Text(finding.status, style=_MARKS[finding.status])
+        line.add_row(mark, finding.name, _cell(finding.found), _brief(finding.seconds))
+        parts.append(line)
+        hints = finding.hint.splitlines()
+        parts += [Padding(_cell(hint), (0, 0, 0, 11), expand=False) for hint in hints]
+    return Group(*parts)
+
+
+def _brief(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
 def console(*, stderr: bool = False) -> Console:

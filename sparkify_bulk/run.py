@@ -243,8 +243,12 @@ def _take_lock(run: Run) -> None:
 
 
 def _lock_key(run: Run) -> tuple[str]:
-    """Name the lock: within one database, one a star."""
-    return (f"sparkify_bulk {run.schemas.star}",)
+    return (lock_name(run.schemas.star),)
+
+
+def lock_name(star: str) -> str:
+    """Name a star's lock: its hash is the advisory lock's key, within one database."""
+    return f"sparkify_bulk {star}"
 
 
 def _wait_for_lock(connection: Connection, key: tuple[str], seconds: float) -> bool:

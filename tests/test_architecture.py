@@ -20,7 +20,7 @@ STEPS = {
     "ledger", "report", "lanes",
 }  # fmt: skip
 GROUND = {"tables", "statements", "settings", "errors", "measure"}
-STORY = {"run", "collect", "build", "pipeline", "bench"}
+STORY = {"run", "collect", "build", "pipeline", "bench", "doctor"}
 SPEECH = {"cli", "commands"}
 KNOW_PSYCOPG = {"connection", "lanes", "stage", "merge", "ledger"} | STORY
 KNOW_POLARS = {"extract", "transform", "gather", "stage"}

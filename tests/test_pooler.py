@@ -3,6 +3,7 @@
 import logging
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
@@ -16,7 +17,7 @@ from servers import Server, wait_until_up
 from trees import Tree, event, query, read_star, slow_star, song
 
 import sparkify_bulk
-from sparkify_bulk import connection
+from sparkify_bulk import connection, doctor
 
 SETTINGS = """\
 [databases]
@@ -104,3 +105,16 @@ def test_a_pooler_is_known_by_its_process_number(pooled: str, database: str) -> 
     with connection.connect(pooled) as through, connection.connect(database) as straight:
         assert connection.is_pooled(through)
         assert not connection.is_pooled(straight)
+
+
+def test_the_doctor_tells_of_a_pooler(pooled: str, tree: Tree) -> None:
+    """And of the connections that a run takes; it finds nothing wrong with it."""
+    tree.songs("a.json", song())
+    tree.logs("a.json", event())
+    folders = {"songs": tree.song_folder, "logs": tree.log_folder}
+    for _ in range(2):
+        diagnosis = doctor.diagnose(dsn=pooled, schema="sparkify", **folders)
+        (found,) = [f.found for f in diagnosis.findings if f.name == "connections"]
+        assert re.match(r"a pooler is in between: a run takes \d+ of its", found)
+        assert diagnosis.exit_code == 0, diagnosis
+        sparkify_bulk.reload(tree.root, dsn=pooled)

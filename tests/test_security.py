@@ -19,7 +19,7 @@ from servers import DEBIAN, free_port, running
 from trees import Tree, event, song
 
 import sparkify_bulk
-from sparkify_bulk import cli, redaction
+from sparkify_bulk import cli, doctor, redaction
 from sparkify_bulk.connection import connect
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
 
@@ -166,6 +166,15 @@ def test_verify_full_reaches_the_server_and_says_nothing(
     dsn = over_tls(encrypted, sslmode="verify-full")
     assert sparkify_bulk.reload(logs=tree.log_folder, dsn=dsn).status == "succeeded"
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+    found = tls(dsn)
+    assert (found.status, found.found) == ("ok", "encrypted, and who answers is verified")
+
+
+def tls(dsn: str) -> doctor.Finding:
+    """Return what the doctor finds of a connection."""
+    diagnosis = doctor.diagnose(dsn=dsn, schema="sparkify")
+    (found,) = [finding for finding in diagnosis.findings if finding.name == "tls"]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -188,6 +197,9 @@ def test_anything_weaker_warns_for_a_server_elsewhere(
     sparkify_bulk.reload(logs=tree.log_folder, dsn=over_tls(encrypted, sslmode=mode))
     assert said in caplog.text
     assert "use sslmode=verify-full" in caplog.text
+    found = tls(over_tls(encrypted, sslmode=mode))
+    assert (found.status, said in found.found) == ("warning", True)
+    assert "use sslmode=verify-full" in found.hint
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ PARAMETERS: dict[str, Any] = {
     "limit": 5,
     "star": "star",
     "schema": "star",
+    "schemas": ["star", "staging"],
+    "lock": "x",
     "tables": ["users"],
     "kind": "songs",
     "files": ["a.json"],

@@ -1,0 +1,48 @@
+"""The command that looks at everything a run needs, before one is begun."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from sparkify_bulk.commands import talk
+from sparkify_bulk.commands.options import DATA, JSON, MAX_AGE, TARGET, options
+
+
+@click.command()
+@options(*DATA, *TARGET, MAX_AGE, JSON)
+def doctor(
+    *,
+    data: Path | None,
+    songs: Path | None,
+    logs: Path | None,
+    follow_links: bool,
+    dsn: str | None,
+    schema: str,
+    max_age: timedelta | None,
+    as_json: bool,
+) -> int:
+    """Look at server, database, star and input, and say what a run would meet. Writes nothing.
+
+    A line a check: ok, warning, failure, or not asked where something that it needs is missing;
+    and a hint where there is something to do. Exit 0 if nothing fails, 4 if the server can't be
+    reached, 7 if only --max-age is exceeded, else 1.
+
+    Example: sparkify-bulk doctor data --max-age 36h
+    """
+    from sparkify_bulk import render
+    from sparkify_bulk.doctor import diagnose
+
+    diagnosis = diagnose(
+        dsn=dsn,
+        schema=schema,
+        songs=songs or (data and data / "song_data"),
+        logs=logs or (data and data / "log_data"),
+        follow_links=follow_links,
+        max_age=max_age,
+    )
+    if as_json:
+        talk.write_line(diagnosis.to_dict())
+    else:
+        render.console().print(render.diagnosis(diagnosis))
+    return diagnosis.exit_code

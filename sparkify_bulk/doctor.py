@@ -1,0 +1,687 @@
+"""Find out, without writing anything, whether a run would go well: one check after the other.
+
+A check is a function that looks at the subject and returns what it found. Its docstring is the line
+that the documentation has of it. Each runs in a transaction of its own, read-only, in which plain
+names mean `pg_catalog`'s; what it can't see it says so, and the next one goes on.
+"""
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+
+from sparkify_bulk import ledger, merge, statements
+from sparkify_bulk.connection import (
+    OLDEST_SERVER,
+    Connection,
+    connect,
+    connections_of_run,
+    describe,
+    is_here,
+    is_pooled,
+    leads_here,
+    name_target,
+    weak_tls,
+)
+from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
+from sparkify_bulk.manifest import Kind
+from sparkify_bulk.reader import SUFFIXES, escape
+from sparkify_bulk.redaction import redact
+from sparkify_bulk.report import megabytes
+from sparkify_bulk.run import find_server, lock_name
+from sparkify_bulk.settings import Schemas, default_jobs, schemas
+from sparkify_bulk.stage import use_schemas
+from sparkify_bulk.tables import NAMES
+
+Status = Literal["ok", "warning", "failure", "not asked"]
+
+# From good to bad: the worst is the diagnosis'.
+_GRAVITY: tuple[Status, ...] = ("not asked", "ok", "warning", "failure")
+_FAILED, _UNREACHABLE, _STALE = 1, 4, 7
+
+# What a reload takes on the server's disk at its peak, as a multiple of its input's bytes: tables,
+# indexes and staging; and the log it writes, by `wal_level`. Rounded up from what was measured on
+# PostgreSQL 18 by looking at the data directory every 20 ms, with what benchmarks/generate.py makes
+# (in MB):
+#                                        songs  logs   tables   log: replica   minimal
+#   --events 300000 --songs 30000          8   141      153       134              17
+#   --events 1000000 --songs 5000          1   469      413       352              17
+#   --events 20000 --songs 100000         27     9       88        67              50
+_TABLES: Mapping[Kind, float] = {"songs": 3.0, "events": 1.0}
+_LOG: Mapping[Kind, float] = {"songs": 2.5, "events": 0.9}
+_MINIMAL_LOG: Mapping[Kind, float] = {"songs": 2.0, "events": 0.15}
+# What JSON is compressed to: event logs by gzip, 1 / 11 to 1 / 13.
+_COMPRESSED_RATIO = 12
+# A checkpoint begins when about half of max_wal_size has been written since the one before.
+_LOG_ROOM = 2
+_GIB = 2**30
+_LARGEST_LOG = 64 * _GIB
+# Fewer checkpoints than these say nothing yet.
+_MANY_CHECKPOINTS = 10
+_MOST_FILES = 100_000
+_NAMED = 3
+_CLOCK_SECONDS = 2.0
+# Nothing that is looked at here is locked for long, unless something is wrong.
+_LIMITS = {
+    "transaction_read_only": "on",
+    "lock_timeout": "5s",
+    "statement_timeout": "30s",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        status: how it stands.
+        found: what is so, in a line.
+        hint: what to do about it, in one or more lines; empty if there is nothing to do.
+        name: of the check.
+        seconds: how long it took.
+    """
+
+    status: Status
+    found: str
+    hint: str = ""
+    name: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All findings about a server, its database, its star, and the input.
+
+    Attributes:
+        target: the server and database, without any password.
+        findings: one a check, in their order.
+        reached: the server was reached, and was there to the end.
+    """
+
+    target: str
+    findings: tuple[Finding, ...]
+    reached: bool
+
+    @property
+    def worst(self) -> Status:
+        """The worst status of all."""
+        return max((finding.status for finding in self.findings), key=_GRAVITY.index)
+
+    @property
+    def exit_code(self) -> int:
+        """What the command exits with."""
+        failed = {finding.name for finding in self.findings if finding.status == "failure"}
+        if not failed:
+            return 0
+        if not self.reached:
+            return _UNREACHABLE
+        return _STALE if failed == {_name(newest_event)} else _FAILED
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as what `--json` prints."""
+        order = ("name", "status", "found", "hint", "seconds")
+        documents = [asdict(finding) for finding in self.findings]
+        checks = [{key: document[key] for key in order} for document in documents]
+        return {"target": self.target, "worst": self.worst, "checks": checks}
+
+
+class NotAskedError(Exception):
+    """What a check needs isn't there, or isn't to be seen: says what."""
+
+
+@dataclass(slots=True)
+class Subject:
+    """What is looked at, and what earlier checks learned of it.
+
+    Attributes:
+        dsn: connection string; None for libpq's environment, or the embedded server.
+        schemas: the star's.
+        songs, logs: the input folders; None where none is named.
+        follow_links: as runs would be told to.
+        max_age: how old the newest event may be; None for as old as it likes.
+        target: what the connection leads to.
+        connection: None until there is one.
+        sizes: bytes of the input folders, as if nothing in them were compressed.
+        partly: there are more files than were looked at.
+    """
+
+    dsn: str | None
+    schemas: Schemas
+    songs: Path | None
+    logs: Path | None
+    follow_links: bool
+    max_age: timedelta | None
+    target: str = ""
+    connection: Connection | None = None
+    sizes: dict[Kind, int] = field(default_factory=dict)
+    partly: bool = False
+
+    @property
+    def server(self) -> Connection:
+        """The connection.
+
+        Raises:
+            NotAskedError: there is none.
+        """
+        if self.connection is None:
+            raise NotAskedError("the server was not reached")
+        if self.connection.closed:
+            raise NotAskedError("the connection was lost")
+        return self.connection
+
+
+def diagnose(
+    *,
+    dsn: str | None,
+    schema: str,
+    songs: Path | None = None,
+    logs: Path | None = None,
+    follow_links: bool = False,
+    max_age: timedelta | None = None,
+) -> Diagnosis:
+    """Look at everything a run needs. Nothing is written, and no lock is taken that others mind.
+
+    Raises:
+        UsageError: no star can be named so.
+    """
+    subject = Subject(dsn, schemas(schema), songs, logs, follow_links, max_age)
+    try:
+        findings = tuple(_ask(subject, check) for check in CHECKS)
+        reached = subject.connection is not None and not subject.connection.closed
+        return Diagnosis(redact(subject.target), findings, reached)
+    finally:
+        if subject.connection is not None:
+            subject.connection.close()
+
+
+def _ask(subject: Subject, check: Callable[[Subject], Finding]) -> Finding:
+    """Let one check look, and take what it finds, or why it couldn't."""
+    begun = time.monotonic()
+    try:
+        with _looking(subject.connection):
+            finding = check(subject)
+    except NotAskedError as error:
+        finding = Finding("not asked", str(error))
+    except psycopg.errors.InsufficientPrivilege as error:
+        finding = Finding("not asked", f"not to be seen: {_message(error)}")
+    except psycopg.Error as error:
+        finding = Finding("failure", _message(error), "see the server's log")
+    except SparkifyBulkError as error:
+        finding = Finding("failure", error.message, error.hint)
+    return replace(
+        finding,
+        found=redact(finding.found),
+        hint=redact(finding.hint),
+        name=_name(check),
+        seconds=round(time.monotonic() - begun, 3),
+    )
+
+
+@contextlib.contextmanager
+def _looking(connection: Connection | None) -> Iterator[None]:
+    """Let one check look at the database in a transaction that can't change it."""
+    if connection is None or connection.closed:
+        yield
+        return
+    with connection.transaction():
+        # Before any function is called: one in `public` with a closer signature would win.
+        use_schemas(connection, "pg_catalog")
+        merge.set_locally(connection, _LIMITS)
+        yield
+
+
+def _message(error: psycopg.Error) -> str:
+    return error.diag.message_primary or str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def _name(check: Callable[[Subject], Finding]) -> str:
+    return check.__name__.replace("_", " ")
+
+
+def _rows(subject: Subject, name: str, **parameters: object) -> list[tuple[Any, ...]]:
+    cursor = subject.server.execute(statements.read(f"doctor/{name}"), parameters or None)
+    return cursor.fetchall()
+
+
+def _has_table(subject: Subject, schema: str, table: str) -> bool:
+    """Let plain names mean a schema's tables, and tell whether it has one.
+
+    Raises:
+        NotAskedError: the role may not look into the schema.
+    """
+    visible = subject.server.execute(
+        "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = %s", (schema,)
+    ).fetchone()
+    if visible == (False,):
+        raise NotAskedError(f"no right to look into the schema {schema}")
+    use_schemas(subject.server, schema)
+    row = subject.server.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchone()
+    return row == (True,)
+
+
+# --- the server -----------------------------------------------------------------------------------
+
+
+def server(subject: Subject) -> Finding:
+    """The server can be reached, and lets this user into the database."""
+    try:
+        address, embedded = find_server(subject.dsn)
+        subject.target = embedded or name_target(address)
+        subject.connection = connect(address)
+    except DatabaseError as error:
+        return Finding("failure", error.message, error.hint)
+    subject.target = embedded or describe(subject.connection)
+    return Finding("ok", f"reached as {describe(subject.connection)}")
+
+
+def version(subject: Subject) -> Finding:
+    """The server is a PostgreSQL that this version knows."""
+    number = subject.server.info.server_version
+    found = f"PostgreSQL {number // 10_000}.{number % 10_000}"
+    if number // 10_000 < OLDEST_SERVER:
+        return Finding("failure", found, f"version {OLDEST_SERVER} or later is needed")
+    return Finding("ok", found)
+
+
+def encoding(subject: Subject) -> Finding:
+    """The database is encoded in UTF-8."""
+    (found,) = _row(subject, "SELECT current_setting('server_encoding')")
+    if found != "UTF8":
+        hint = "make another: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0;"
+        return Finding("failure", f"{found}, not UTF8", hint)
+    return Finding("ok", found)
+
+
+def writes(subject: Subject) -> Finding:
+    """The server takes writes: it is no standby, and transactions aren't read-only by default."""
+    query = (
+        "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on', "
+        "format('ALTER ROLE %I SET default_transaction_read_only = off;', current_user)"
+    )
+    standby, read_only, statement = _row(subject, query)
+    if standby:
+        return Finding("failure", "the server is a standby", "name the primary by --dsn")
+    if read_only:
+        # Whoever runs it is bound by it too.
+        lines = ("an administrator ends that by this:", "SET default_transaction_read_only = off;")
+        hint = "\n".join((*lines, statement))
+        return Finding("failure", "transactions are read-only by default", hint)
+    return Finding("ok", "the server is a primary")
+
+
+def rights(subject: Subject) -> Finding:
+    """The role may do all that a run does; else the statements that give it the rest."""
+    names = subject.schemas
+    lacking = _rows(
+        subject,
+        "rights",
+        star=names.star,
+        schemas=[names.star, names.build, names.staging, names.ledger],
+        tables=list(NAMES),
+    )
+    user = subject.server.info.user
+    if not lacking:
+        return Finding("ok", f"{user} has all that a run needs")
+    given = "\n".join(statement for _, statement in lacking)
+    lacks = ", ".join(lack for lack, _ in lacking)
+    hint = f"an administrator gives it by this, in this database:\n{given}"
+    return Finding("failure", f"{user} lacks {lacks}", hint)
+
+
+def tls(subject: Subject) -> Finding:
+    """Nobody between client and server can read along, or pass for the server."""
+    connection = subject.server
+    if weakness := weak_tls(connection):
+        return Finding("warning", weakness, "use sslmode=verify-full, and name sslrootcert")
+    if not leads_here(connection):
+        return Finding("ok", "encrypted, and who answers is verified")
+    return Finding("ok", "not needed: the connection stays on this machine")
+
+
+def connections(subject: Subject) -> Finding:
+    """There are as many connections as a run takes; whether a pooler is in between."""
+    needed = connections_of_run(default_jobs())
+    takes = f"a run takes {needed}"
+    if is_pooled(subject.server):
+        return Finding("ok", f"a pooler is in between: {takes} of its server connections at a time")
+    ((free,),) = _rows(subject, "connections")
+    if free < needed:
+        hint = "end others, lower --jobs, or raise max_connections or the limit of role or database"
+        return Finding("warning", f"{max(free, 0)} are free, {takes}", hint)
+    return Finding("ok", f"no pooler; {takes}, {free} are free")
+
+
+def clock(subject: Subject) -> Finding:
+    """The clocks of client and server agree within two seconds."""
+    before = time.time()
+    (there,) = _row(subject, "SELECT extract(EPOCH FROM clock_timestamp())::double precision")
+    after = time.time()
+    ahead = there - (before + after) / 2
+    if abs(ahead) > _CLOCK_SECONDS + (after - before) / 2:
+        word = "ahead of" if ahead > 0 else "behind"
+        hint = "set both by NTP: ages and the times of runs are off by as much"
+        return Finding("warning", f"the server's is {abs(ahead):.1f} s {word} this machine's", hint)
+    return Finding("ok", f"they agree within {_CLOCK_SECONDS:.0f} s")
+
+
+def time_zone(subject: Subject) -> Finding:
+    """The time zones of client and server; runs write UTC whatever they are."""
+    _, _, there = _rows(subject, "settings")[0]
+    here = datetime.now(UTC).astimezone()
+    return Finding("ok", f"server {there}, here {here:%Z (UTC%z)}; runs read and write UTC")
+
+
+# --- the star -------------------------------------------------------------------------------------
+
+
+def star(subject: Subject) -> Finding:
+    """The schema holds a star of this version, or none yet."""
+    name = subject.schemas.star
+    if merge.star_exists(subject.server, name):
+        return Finding("ok", f"the schema {name} holds one")
+    return Finding("ok", f"the schema {name} holds none yet: the first reload makes it")
+
+
+def dependents(subject: Subject) -> Finding:
+    """Nothing hangs on the star that can't follow it through a reload's switch."""
+    stuck = merge.dependents(subject.server, subject.schemas.star)
+    if stuck:
+        hint = "reload refuses; load doesn't mind. reload --drop-dependents drops them"
+        return Finding("warning", f"can't follow a reload: {_some(stuck)}", hint)
+    return Finding("ok", "nothing that can't follow a reload")
+
+
+def lock(subject: Subject) -> Finding:
+    """Whether a run holds the star now, and which."""
+    if not _is_held(subject):
+        return Finding("ok", "no run holds the star")
+    who = ledger.holder(subject.server, subject.schemas.ledger)
+    hint = "begin the next when it has ended, or let it wait by --wait SECONDS"
+    return Finding("warning", f"held by {who}", hint)
+
+
+def _is_held(subject: Subject) -> bool:
+    use_schemas(subject.server, "pg_catalog")
+    return bool(_rows(subject, "holder", lock=lock_name(subject.schemas.star)))
+
+
+def leftovers(subject: Subject) -> Finding:
+    """What runs that died left: records of runs that seem to go on, tables in staging and build."""
+    left = _left(subject)
+    if not left or _is_held(subject):
+        return Finding("ok", "none")
+    # One that began or ended in between has left nothing.
+    still = _left(subject)
+    found = [what for key, what in left.items() if key in still]
+    if not found:
+        return Finding("ok", "none")
+    hint = "nothing needs to be done: the next run removes the tables, and puts the end on record"
+    return Finding("warning", _some(found), hint)
+
+
+def _left(subject: Subject) -> dict[Any, str]:
+    """Return runs on record as running and tables of runs, each with its name for people."""
+    names = subject.schemas
+    use_schemas(subject.server, "pg_catalog")
+    tables = _rows(subject, "remains", schemas=[names.staging, names.build])
+    left: dict[Any, str] = {}
+    if _has_table(subject, names.ledger, "runs"):
+        left.update({run_id: f"run {run_id}" for (run_id,) in _rows(subject, "running")})
+    for schema, table, size in tables:
+        left[schema, table] = f"{schema}.{table} ({megabytes(size)})"
+    return left
+
+
+def last_run(subject: Subject) -> Finding:
+    """How the last run ended, and when."""
+    name = subject.schemas.ledger
+    if not _has_table(subject, name, "runs"):
+        return Finding("ok", "no run yet")
+    ended = [run for run in ledger.list_runs(subject.server, name, 20) if run["ended_at"]]
+    if not ended:
+        return Finding("ok", "none has ended yet")
+    run = ended[0]
+    ago = _span((datetime.now(UTC) - run["ended_at"]).total_seconds())
+    found = f"run {run['run_id']} ({run['command']}) {run['status'].replace('_', ' ')} {ago} ago"
+    if run["status"] == "succeeded":
+        return Finding("ok", found)
+    if run["status"] == "failed":
+        return Finding("warning", f"{found}: {run['error']}", "see sparkify-bulk runs")
+    return Finding("warning", found, f"see sparkify-bulk rejects --run {run['run_id']}")
+
+
+def newest_event(subject: Subject) -> Finding:
+    """How old the newest event in the star is; a failure if it is older than --max-age."""
+    limit = subject.max_age
+    hint = (
+        "see whether logs still arrive in the input folder, and when load ran: sparkify-bulk runs"
+    )
+    if not _has_table(subject, subject.schemas.star, "time"):
+        return Finding("failure" if limit else "ok", "there is no star", hint if limit else "")
+    newest = merge.newest_event(subject.server)
+    if newest is None:
+        return Finding("failure" if limit else "ok", "the star is empty", hint if limit else "")
+    seconds = (datetime.now(UTC) - newest).total_seconds()
+    found = f"{newest:%Y-%m-%d %H:%M:%S} UTC, {_span(seconds)} ago"
+    if limit and seconds > limit.total_seconds():
+        return Finding("failure", f"{found}: more than {_span(limit.total_seconds())}", hint)
+    return Finding("ok", found)
+
+
+# --- input ----------------------------------------------------------------------------------------
+
+
+def songs(subject: Subject) -> Finding:
+    """The folder of songs and all in it can be read."""
+    return _look_at_folder(subject, "songs", subject.songs, "--songs")
+
+
+def logs(subject: Subject) -> Finding:
+    """The folder of event logs and all in it can be read."""
+    return _look_at_folder(subject, "events", subject.logs, "--logs")
+
+
+@dataclass(slots=True)
+class _Contents:
+    """What a folder holds: files and their bytes, and what of it can't be read."""
+
+    files: int = 0
+    size: int = 0
+    unpacked: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+
+def _look_at_folder(subject: Subject, kind: Kind, folder: Path | None, option: str) -> Finding:
+    if folder is None:
+        raise NotAskedError(f"name DATA or {option}")
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        hint = f"DATA must hold song_data/ and log_data/; {option} names this one apart"
+        return Finding("failure", f"{escape(str(folder))} {what}", hint)
+    contents = _contents(folder, follow_links=subject.follow_links)
+    subject.sizes[kind] = contents.unpacked
+    more = contents.files >= _MOST_FILES
+    subject.partly = subject.partly or more
+    if contents.unreadable:
+        hint = "give the account that loads the right to read them"
+        return Finding("failure", f"can't be read: {_some(contents.unreadable)}", hint)
+    if not contents.files:
+        kinds = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
+        return Finding("warning", f"no files in {escape(str(folder))}", f"files are named {kinds}")
+    count = f"the first {contents.files:,} files" if more else f"{contents.files:,} files"
+    return Finding("ok", f"{count}, {megabytes(contents.size)}")
+
+
+def _contents(folder: Path, *, follow_links: bool) -> _Contents:
+    """Look at the input files below a folder, at so many at most: a million would take a minute."""
+    found = _Contents()
+    seen: set[tuple[int, int]] = set()
+
+    def note(error: OSError) -> None:
+        found.unreadable.append(escape(str(error.filename)))
+
+    for above, folders, names in os.walk(folder, onerror=note, followlinks=follow_links):
+        status = os.stat(above)
+        here = (status.st_dev, status.st_ino)
+        if here in seen:  # a link leads back to it
+            folders.clear()
+            continue
+        seen.add(here)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if not name.startswith(".") and name.endswith(SUFFIXES):
+                _look_at_file(os.path.join(above, name), found, follow_links=follow_links)
+            if found.files >= _MOST_FILES:
+                return found
+    return found
+
+
+def _look_at_file(path: str, found: _Contents, *, follow_links: bool) -> None:
+    try:
+        status = os.stat(path, follow_symlinks=follow_links)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        return
+    found.files += 1
+    found.size += status.st_size
+    found.unpacked += status.st_size * (1 if path.endswith(".json") else _COMPRESSED_RATIO)
+    if not os.access(path, os.R_OK):
+        found.unreadable.append(escape(path))
+
+
+# --- room -----------------------------------------------------------------------------------------
+
+
+def disk(subject: Subject) -> Finding:
+    """The server's disk has room for a reload of the input, beside the star that is there."""
+    connection = subject.server
+    wal_level, _, _ = _rows(subject, "settings")[0]
+    needed = int(_scaled(subject, _TABLES) + _log_size(subject, wal_level))
+    about = "at least" if subject.partly else "about"
+    needs = f"a reload needs {about} {megabytes(needed)}" if needed else "no input to compare with"
+    folder = _data_folder(subject)
+    if folder is None:
+        where = "no right to know where" if is_here(connection) else "the server is elsewhere"
+        raise NotAskedError(f"free room can't be known: {where}; {needs}")
+    status = os.statvfs(folder)
+    free = status.f_bavail * status.f_frsize
+    found = f"{megabytes(free)} free in {folder}; {needs}"
+    hint = "make room on the server's disk, or load what is new only: sparkify-bulk load"
+    if free < needed:
+        return Finding("failure", found, hint)
+    return Finding(
+        "warning" if free < 2 * needed else "ok", found, hint if free < 2 * needed else ""
+    )
+
+
+def _scaled(subject: Subject, ratios: Mapping[Kind, float]) -> float:
+    return sum(size * ratios[kind] for kind, size in subject.sizes.items())
+
+
+def _log_size(subject: Subject, wal_level: str) -> float:
+    """Return about how much a reload makes the server log, in bytes."""
+    return _scaled(subject, _MINIMAL_LOG if wal_level == "minimal" else _LOG)
+
+
+def _data_folder(subject: Subject) -> str | None:
+    """Return where the server keeps the database, if that is on this machine and to be seen."""
+    if not is_here(subject.server):
+        return None
+    tablespace, data = _rows(subject, "location")[0]
+    folder = tablespace or data
+    if not folder:
+        # A server process works in its data directory, which its own account and root may know.
+        with contextlib.suppress(OSError):
+            folder = os.readlink(f"/proc/{subject.server.info.backend_pid}/cwd")
+    return folder if folder and os.path.exists(folder) else None
+
+
+_MOVED = 170_000
+_CHECKPOINTS = "SELECT num_timed, num_requested FROM pg_stat_checkpointer"
+_CHECKPOINTS_BEFORE = "SELECT checkpoints_timed, checkpoints_req FROM pg_stat_bgwriter"
+
+
+def checkpoints(subject: Subject) -> Finding:
+    """Checkpoints come by the clock: max_wal_size holds the log that a run writes."""
+    has_moved = subject.server.info.server_version >= _MOVED
+    timed, requested = _row(subject, _CHECKPOINTS if has_moved else _CHECKPOINTS_BEFORE)
+    wal_level, room, _ = _rows(subject, "settings")[0]
+    wanted = min(_LOG_ROOM * _log_size(subject, wal_level), _LARGEST_LOG)
+    found = f"{timed} by the clock, {requested} asked for; max_wal_size is {_gib(room)}"
+    if requested > timed and requested >= _MANY_CHECKPOINTS and wanted > room:
+        hint = (
+            "a checkpoint in mid-run writes pages twice; where the disk has the room:\n"
+            f"ALTER SYSTEM SET max_wal_size = '{_gib(_whole_gib(wanted))}';\n"
+            "SELECT pg_reload_conf();"
+        )
+        return Finding("warning", found, hint)
+    return Finding("ok", found)
+
+
+def _whole_gib(size: float) -> int:
+    return -int(-size // _GIB) * _GIB
+
+
+def _gib(size: int) -> str:
+    """Write a size as PostgreSQL's settings are written."""
+    return f"{size // _GIB}GB" if size % _GIB == 0 else f"{size // 2**20}MB"
+
+
+def wal_level(subject: Subject) -> Finding:
+    """How much the server logs: with `minimal` a reload's new tables aren't logged at all."""
+    level, _, _ = _rows(subject, "settings")[0]
+    if level == "minimal":
+        return Finding("ok", "minimal: a reload's new tables aren't logged")
+    return Finding("ok", f"{level}; minimal, if nothing follows this server, speeds up reloads")
+
+
+def _row(subject: Subject, query: Any) -> tuple[Any, ...]:  # noqa: ANN401 - LiteralString or SQL
+    return subject.server.execute(query).fetchone() or ()
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name the first few, and count the others."""
+    others = len(names) - _NAMED
+    named = ", ".join(names[:_NAMED])
+    return named if others <= 0 else f"{named} and {others:,} more"
+
+
+def _span(seconds: float) -> str:
+    """Write a span of time in the unit that suits it."""
+    for unit, name in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
+# In this order; the input is looked at before the room that it takes.
+CHECKS: tuple[Callable[[Subject], Finding], ...] = (
+    server,
+    version,
+    encoding,
+    writes,
+    rights,
+    tls,
+    connections,
+    clock,
+    time_zone,
+    star,
+    dependents,
+    lock,
+    leftovers,
+    last_run,
+    newest_event,
+    songs,
+    logs,
+    disk,
+    checkpoints,
+    wal_level,
+)
