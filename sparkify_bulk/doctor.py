@@ -460,18 +460,16 @@ def last_run(subject: Subject) -> Finding:
 def newest_event(subject: Subject) -> Finding:
     """How old the newest event in the star is; a failure if it is older than --max-age."""
     limit = subject.max_age
-    hint = (
-        "see whether logs still arrive in the input folder, and when load ran: sparkify-bulk runs"
-    )
-    if not _has_table(subject, subject.schemas.star, "time"):
-        return Finding("failure" if limit else "ok", "there is no star", hint if limit else "")
-    newest = merge.newest_event(subject.server)
+    hint = "see whether logs still arrive, and how loads ended: sparkify-bulk runs"
+    too_old = Finding("failure", "the star holds no event", hint)
+    there = _has_table(subject, subject.schemas.star, "time")
+    newest = merge.newest_event(subject.server) if there else None
     if newest is None:
-        return Finding("failure" if limit else "ok", "the star is empty", hint if limit else "")
-    seconds = (datetime.now(UTC) - newest).total_seconds()
-    found = f"{newest:%Y-%m-%d %H:%M:%S} UTC, {_span(seconds)} ago"
-    if limit and seconds > limit.total_seconds():
-        return Finding("failure", f"{found}: more than {_span(limit.total_seconds())}", hint)
+        return Finding("ok", too_old.found) if limit is None else too_old
+    age = datetime.now(UTC) - newest
+    found = f"{newest:%Y-%m-%d %H:%M:%S} UTC, {_span(age.total_seconds())} ago"
+    if limit is not None and age > limit:
+        return replace(too_old, found=f"{found}: more than {_span(limit.total_seconds())}")
     return Finding("ok", found)
 
 
