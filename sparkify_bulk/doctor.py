@@ -330,7 +330,7 @@ def rights(subject: Subject) -> Finding:
     if not lacking:
         return Finding("ok", f"{user} has all that a run needs")
     given = "\n".join(statement for _, statement in lacking)
-    lacks = ", ".join(lack for lack, _ in lacking)
+    lacks = _some([lack for lack, _ in lacking])
     hint = f"an administrator gives it by this, in this database:\n{given}"
     return Finding("failure", f"{user} lacks {lacks}", hint)
 
@@ -375,7 +375,7 @@ def time_zone(subject: Subject) -> Finding:
     """The time zones of client and server; runs write UTC whatever they are."""
     _, _, there = _rows(subject, "settings")[0]
     here = datetime.now(UTC).astimezone()
-    return Finding("ok", f"server {there}, here {here:%Z (UTC%z)}; runs read and write UTC")
+    return Finding("ok", f"server {there}, here {here:%Z}; runs write UTC")
 
 
 # --- the star -------------------------------------------------------------------------------------
@@ -386,7 +386,7 @@ def star(subject: Subject) -> Finding:
     name = subject.schemas.star
     if merge.star_exists(subject.server, name):
         return Finding("ok", f"the schema {name} holds one")
-    return Finding("ok", f"the schema {name} holds none yet: the first reload makes it")
+    return Finding("ok", f"the schema {name} holds none yet")
 
 
 def dependents(subject: Subject) -> Finding:
@@ -467,9 +467,9 @@ def newest_event(subject: Subject) -> Finding:
     if newest is None:
         return Finding("ok", too_old.found) if limit is None else too_old
     age = datetime.now(UTC) - newest
-    found = f"{newest:%Y-%m-%d %H:%M:%S} UTC, {_span(age.total_seconds())} ago"
+    found = f"{newest:%Y-%m-%d %H:%M} UTC, {_span(age.total_seconds())} ago"
     if limit is not None and age > limit:
-        return replace(too_old, found=f"{found}: more than {_span(limit.total_seconds())}")
+        return replace(too_old, found=f"{found}: over {_span(limit.total_seconds())}")
     return Finding("ok", found)
 
 
@@ -513,7 +513,8 @@ def _look_at_folder(subject: Subject, kind: Kind, folder: Path | None, option: s
     if not contents.files:
         kinds = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
         return Finding("warning", f"no files in {escape(str(folder))}", f"files are named {kinds}")
-    count = f"the first {contents.files:,} files" if more else f"{contents.files:,} files"
+    count = f"{contents.files:,} {'file' if contents.files == 1 else 'files'}"
+    count = f"the first {count}" if more else count
     return Finding("ok", f"{count}, {megabytes(contents.size)}")
 
 
@@ -571,7 +572,7 @@ def disk(subject: Subject) -> Finding:
         raise NotAskedError(f"free room can't be known: {where}; {needs}")
     status = os.statvfs(folder)
     free = status.f_bavail * status.f_frsize
-    found = f"{megabytes(free)} free in {folder}; {needs}"
+    found = f"{megabytes(free)} free, {needs} ({folder})"
     hint = "make room on the server's disk, or load what is new only: sparkify-bulk load"
     if free < needed:
         return Finding("failure", found, hint)
@@ -638,7 +639,7 @@ def wal_level(subject: Subject) -> Finding:
     level, _, _ = _rows(subject, "settings")[0]
     if level == "minimal":
         return Finding("ok", "minimal: a reload's new tables aren't logged")
-    return Finding("ok", f"{level}; minimal, if nothing follows this server, speeds up reloads")
+    return Finding("ok", f"{level}; minimal would log less, if no standby follows")
 
 
 def _row(subject: Subject, query: Any) -> tuple[Any, ...]:  # noqa: ANN401 - LiteralString or SQL
