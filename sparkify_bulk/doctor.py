@@ -574,11 +574,9 @@ def disk(subject: Subject) -> Finding:
     free = status.f_bavail * status.f_frsize
     found = f"{megabytes(free)} free, {needs} ({folder})"
     hint = "make room on the server's disk, or load what is new only: sparkify-bulk load"
-    if free < needed:
-        return Finding("failure", found, hint)
-    return Finding(
-        "warning" if free < 2 * needed else "ok", found, hint if free < 2 * needed else ""
-    )
+    if free >= 2 * needed:
+        return Finding("ok", found)
+    return Finding("failure" if free < needed else "warning", found, hint)
 
 
 def _scaled(subject: Subject, ratios: Mapping[Kind, float]) -> float:
