@@ -11,12 +11,16 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from sparkify_bulk.settings import DEFAULT_SCHEMA
+
 if TYPE_CHECKING:
+    import polars as pl
+
     from sparkify_bulk.report import Report
     from sparkify_bulk.settings import Settings
 
 __version__ = "0.1.0"
-__all__ = ["Options", "load", "reload"]
+__all__ = ["Options", "ask", "load", "reload"]
 
 
 class Options(TypedDict, total=False):
@@ -61,6 +65,22 @@ def load(data: str | PathLike[str] | None = None, **options: Unpack[Options]) ->
         sparkify_bulk.errors.SparkifyBulkError: the run failed; the star is untouched.
     """
     return _run("load", data, options)
+
+
+def ask(question: str, *, dsn: str | None = None, schema: str = DEFAULT_SCHEMA) -> "pl.DataFrame":
+    """Return the answer to one of the star's questions as a Polars frame.
+
+    Args:
+        question: as `sparkify-bulk show` names it, e.g. `most_played_songs`.
+        dsn: libpq connection string or URL; None for what the command would use.
+        schema: where the star lives.
+
+    Raises:
+        sparkify_bulk.errors.SparkifyBulkError: no such question, no star, or no server.
+    """
+    from sparkify_bulk import query  # noqa: PLC0415 - `--version` needs none of this
+
+    return query.frame(question, dsn, schema)
 
 
 def _run(command: str, data: str | PathLike[str] | None, options: Options) -> "Report":

@@ -1,4 +1,4 @@
-"""Keep passwords out of everything that leaves the process: errors, logs, reports, tracebacks."""
+"""Keep passwords out of all that leaves the process, and control characters off terminals."""
 
 import logging
 import re
@@ -29,6 +29,14 @@ def redact(text: str) -> str:
 def holds_password(dsn: str) -> bool:
     """Tell whether a connection string seems to hold a password."""
     return _IN_TEXT.search(dsn) is not None
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, without what a terminal would obey: it is escaped instead.
+
+    Text from files and databases may hold anything.
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class Redacted(logging.Formatter):

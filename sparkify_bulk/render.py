@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sparkify_bulk.redaction import printable
 from sparkify_bulk.report import Phase, Report, megabytes, thousands
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def listing(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     for index, name in enumerate(columns):
         values = [row[index] for row in cells if row[index] is not None]
         numeric = bool(values) and all(_is_number(value) for value in values)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        # As text: in a plain string rich would look for its own marks.
+        table.add_column(_cell(name), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*(_cell(value) for value in row))
     return table
@@ -171,5 +173,4 @@ def _cell(value: object) -> Text:
         return Text("")
     if isinstance(value, int) and not isinstance(value, bool):
         return Text(f"{value:,}")
-    # Text from files may hold anything: control characters would reach the terminal.
-    return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value)))
+    return Text(printable(str(value)))

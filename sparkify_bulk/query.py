@@ -1,0 +1,337 @@
+"""Ask the star: one SELECT in a transaction that only reads, its rows as they come.
+
+The text is the query of a cursor that the server declares. By the server's own grammar that is one
+SELECT, WITH, VALUES or TABLE, which changes nothing; and it is sent by the extended protocol, which
+takes one statement. So nothing here needs to understand SQL.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal
+
+import psycopg
+from psycopg import sql
+from psycopg.abc import AdaptContext, Buffer
+from psycopg.adapt import Loader
+from psycopg.types.numeric import FloatLoader
+
+from sparkify_bulk import pipeline, statements
+from sparkify_bulk.connection import Connection
+from sparkify_bulk.errors import SparkifyBulkError, UsageError
+from sparkify_bulk.redaction import printable
+from sparkify_bulk.run import open_connection
+from sparkify_bulk.settings import check_schema
+from sparkify_bulk.stage import use_schemas
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Shape = Literal["table", "csv", "json", "frame"]
+
+_DECLARE = "DECLARE answer NO SCROLL CURSOR FOR\n"
+# So many rows are in memory at a time: far more don't come any faster.
+_ROWS = 1000
+# An error's line is cut to what stands around its place, so that the caret stays below it.
+_BEFORE, _AROUND = 50, 90
+_MOMENT = re.compile(r"(\d{4,}-\d\d-\d\d) ([\d:.]+)([+-][\d:]+)?")
+_NUMBERS = ("int2", "int4", "int8", "oid", "float4", "float8", "numeric")
+_NO_RIGHT, _SYNTAX = "42501", "42601"
+# Numerics are floats in frames: the star's own counts and averages lose nothing by it.
+_FRAME_TYPES = {"int2": "Int16", "int4": "Int32", "int8": "Int64", "float8": "Float64",
+                "numeric": "Float64", "text": "String", "bool": "Boolean"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a query gives: its columns' names and types, and its rows, to be read once, in order."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: Iterator[tuple[Any, ...]]
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def answer(connection: Connection, star: str, text: str, shape: Shape) -> Iterator[Answer]:
+    """Run one query on a star, and let its rows be read while the context is open.
+
+    The transaction is read-only, sees plain names in the star alone, and is rolled back.
+
+    Args:
+        connection: in autocommit mode.
+        star: the star's schema.
+        text: one SELECT, WITH, VALUES or TABLE.
+        shape: what becomes of the rows, which decides how their values come.
+
+    Raises:
+        UsageError: there is no text, or it can't be one.
+        SparkifyBulkError: there is no star, or the server refused the query.
+    """
+    if not text.strip() or "\0" in text:
+        raise UsageError("there is no SQL to run", hint="give one SELECT")
+    with connection.transaction(force_rollback=True):
+        connection.execute("SET TRANSACTION READ ONLY")
+        pipeline.require_star(connection, star)
+        use_schemas(connection, star)
+        # A cursor is planned for its first rows; these are read to the end.
+        connection.execute("SET LOCAL cursor_tuple_fraction = 1")
+        cursor = connection.cursor()
+        _adapt(cursor, shape)
+        with _refusals(text):
+            # Binary is what makes psycopg use the extended protocol; no row comes of this.
+            cursor.execute((_DECLARE + text).encode(), binary=True)
+            first = _fetch(cursor)
+        yield Answer(*_head(cursor), chain.from_iterable(_batches(cursor, first, text)))
+
+
+def _fetch(cursor: psycopg.Cursor[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return cursor.execute(sql.SQL("FETCH FORWARD {} FROM answer").format(_ROWS)).fetchall()
+
+
+def _batches(
+    cursor: psycopg.Cursor[tuple[Any, ...]], rows: list[tuple[Any, ...]], text: str
+) -> Iterator[list[tuple[Any, ...]]]:
+    while rows:
+        yield rows
+        if len(rows) < _ROWS:
+            return
+        with _refusals(text):
+            rows = _fetch(cursor)
+
+
+def _head(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    columns = cursor.description or ()
+    known = (cursor.adapters.types.get(column.type_code) for column in columns)
+    return tuple(c.name for c in columns), tuple(info.name if info else "" for info in known)
+
+
+@contextlib.contextmanager
+def _refusals(text: str) -> Iterator[None]:
+    """Turn what the server has against a query into errors that show where; others pass."""
+    try:
+        yield
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
+        message = printable(error.diag.message_primary or type(error).__name__)
+        place = int(error.diag.statement_position or 0) - len(_DECLARE)
+        raise SparkifyBulkError(
+            "\n".join([message, *(_pointer(text, place) if place > 0 else ())]), hint=_hint(error)
+        ) from error
+
+
+def _pointer(text: str, place: int) -> tuple[str, str]:
+    """Return the line that holds a place (1 is the text's first character), and a caret below."""
+    from rich.cells import cell_len  # noqa: PLC0415 - only where it is needed
+
+    begin = text.rfind("\n", 0, place - 1) + 1
+    line = "".join(c if c.isprintable() else " " for c in text[begin:].partition("\n")[0])
+    column = place - 1 - begin
+    cut = max(0, column - _BEFORE)
+    head = f"line {text.count(chr(10), 0, begin) + 1}: {'…' if cut else ''}"
+    before = head + line[cut:column]
+    return head + line[cut : cut + _AROUND], f"{' ' * cell_len(before)}^"
+
+
+def _hint(error: psycopg.Error) -> str:
+    if error.diag.message_hint:
+        return printable(error.diag.message_hint)
+    if error.sqlstate == _NO_RIGHT:
+        return "sparkify-bulk schema --roles has the grants of a role that reads"
+    if error.sqlstate == _SYNTAX:
+        return "give one statement that only reads: SELECT, WITH, VALUES or TABLE"
+    return ""
+
+
+# --- values as they come --------------------------------------------------------------------------
+
+
+class _Text(Loader):
+    """The server's own text."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode()
+
+
+class _Moment(Loader):
+    """ISO 8601; what that has no words for, such as infinity, as the server writes it."""
+
+    def load(self, data: Buffer) -> str:
+        text = bytes(data).decode()
+        found = _MOMENT.fullmatch(text)
+        if not found:
+            return text
+        day, time, offset = found.groups("")
+        return f"{day}T{time}{offset}{':00' if len(offset) == len('+00') else ''}"
+
+
+class _Truth(Loader):
+    def load(self, data: Buffer) -> str:
+        return "true" if bytes(data) == b"t" else "false"
+
+
+class _JsonNumber(Loader):
+    """All digits, as a number; NaN and infinity, which JSON doesn't know, as text."""
+
+    def load(self, data: Buffer) -> object:
+        import orjson  # noqa: PLC0415 - only where it is needed
+
+        text = bytes(data)
+        return orjson.Fragment(text) if text[-1:].isdigit() else text.decode()
+
+
+class _Json(Loader):
+    """JSON as it stands; outside of its strings a line's end is only a blank."""
+
+    def load(self, data: Buffer) -> object:
+        import orjson  # noqa: PLC0415 - only where it is needed
+
+        return orjson.Fragment(bytes(data).translate(bytes.maketrans(b"\r\n\t", b"   ")))
+
+
+def _adapt(cursor: psycopg.Cursor[Any], shape: Shape) -> None:
+    """Say how values of each type come, for this cursor alone."""
+    if shape == "frame":
+        cursor.adapters.register_loader("numeric", FloatLoader)
+        return
+    for info in cursor.adapters.types:
+        cursor.adapters.register_loader(info.oid, _Text)
+        # In JSON an array is one: psycopg takes it apart, and its values come as theirs.
+        if info.array_oid and shape != "json":
+            cursor.adapters.register_loader(info.array_oid, _Text)
+    for name, loader in _loaders(cursor, shape):
+        cursor.adapters.register_loader(name, loader)
+
+
+def _loaders(context: AdaptContext, shape: Shape) -> list[tuple[str, type[Any]]]:
+    special: list[tuple[str, type[Any]]] = [
+        (name, _Moment) for name in ("timestamp", "timestamptz")
+    ]
+    if shape == "json":
+        special += [(name, _JsonNumber) for name in _NUMBERS]
+        special += [("json", _Json), ("jsonb", _Json), ("bool", _default(context, "bool"))]
+    else:
+        special.append(("bool", _Truth))
+    if shape == "table":
+        # Numbers stand right, and with their thousands apart.
+        special += [(name, _default(context, name)) for name in _NUMBERS]
+    return special
+
+
+def _default(context: AdaptContext, name: str) -> type[Any]:
+    oid = context.adapters.types[name].oid
+    loader = psycopg.adapters.get_loader(oid, psycopg.pq.Format.TEXT)
+    return loader or _Text
+
+
+# --- rows as text ---------------------------------------------------------------------------------
+
+
+def csv_lines(answer: Answer, *, terminal: bool = False) -> Iterator[bytes]:
+    """Return an answer as CSV (RFC 4180), a piece at a time; NULL is empty.
+
+    Args:
+        answer: of the shape `csv`.
+        terminal: it goes to one, which may not see control characters.
+    """
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    for row in chain([answer.columns], answer.rows):
+        writer.writerow(_printable_row(row) if terminal else row)
+        if buffer.tell() > io.DEFAULT_BUFFER_SIZE or terminal:
+            yield _empty(buffer)
+    yield _empty(buffer)
+
+
+def _printable_row(row: Iterable[Any]) -> list[str]:
+    return ["" if value is None else printable(value) for value in row]
+
+
+def _empty(buffer: io.StringIO) -> bytes:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text.encode()
+
+
+def json_lines(answer: Answer, *, terminal: bool = False) -> Iterator[bytes]:
+    """Return an answer as JSON, one object a line.
+
+    Args:
+        answer: of the shape `json`.
+        terminal: it goes to one, which may not see control characters.
+
+    Raises:
+        SparkifyBulkError: two columns have the same name.
+    """
+    import orjson  # noqa: PLC0415 - only where it is needed
+
+    check_names(answer.columns)
+    for row in answer.rows:
+        line = orjson.dumps(dict(zip(answer.columns, row, strict=True)))
+        yield (_escaped(line) if terminal else line) + b"\n"
+
+
+def _escaped(line: bytes) -> bytes:
+    """Escape what isn't printable; orjson leaves all but the first 32 characters as they are."""
+    text = line.decode()
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text).encode()
+
+
+def check_names(columns: Sequence[str]) -> None:
+    """Refuse columns of which an object would keep only one.
+
+    Raises:
+        SparkifyBulkError: two have the same name.
+    """
+    twice = [printable(name) for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise SparkifyBulkError(
+            f"more than one column is named {', '.join(twice)}", hint="name each apart by AS"
+        )
+
+
+# --- the questions --------------------------------------------------------------------------------
+
+
+def questions() -> list[str]:
+    """Return the names of the questions that the star was built for."""
+    return [name.removeprefix("analysis/") for name in statements.names("analysis")]
+
+
+def question_text(question: str) -> str:
+    """Return the SQL of a question; its first line is a comment that says what it asks.
+
+    Raises:
+        UsageError: there is no such question.
+    """
+    if question not in questions():
+        raise UsageError(
+            f"no question {question!r}; there are {', '.join(questions())}",
+            hint="see sparkify-bulk show --help",
+        )
+    return statements.read(f"analysis/{question}")
+
+
+def frame(question: str, dsn: str | None, schema: str) -> "pl.DataFrame":
+    """Return the answer to a question as a frame; see `sparkify_bulk.ask`."""
+    import polars as pl  # noqa: PLC0415 - only where it is needed
+
+    text = question_text(question)
+    check_schema(schema)
+    with (
+        open_connection(dsn) as connection,
+        answer(connection, schema, text, "frame") as found,
+    ):
+        types = [getattr(pl, _FRAME_TYPES[name]) for name in found.types]
+        named = dict(zip(found.columns, types, strict=True))
+        return pl.DataFrame(list(found.rows), schema=named, orient="row")

@@ -1,0 +1,282 @@
+"""The star asked by SQL of one's own: what comes out, and that nothing goes in."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import psycopg
+import pytest
+from servers import Server
+from test_cli import run
+from trees import query
+
+import sparkify_bulk
+from sparkify_bulk.connection import Connection, connect
+from sparkify_bulk.errors import SparkifyBulkError, UsageError
+from sparkify_bulk.query import answer, csv_lines, json_lines, question_text, questions
+
+VALUES = """
+SELECT 1 AS a, 2.50::numeric AS b, 'NaN'::float8 AS c, NULL::text AS d, true AS e,
+    timestamptz '2018-11-15 01:30:26.796+01' AS f, '{"k": [1,\n2]}'::json AS g,
+    ARRAY[1.0, NULL] AS h, 12345678901234567890123.5 AS i, E'x"\\r\\n,y' AS j,
+    timestamptz 'infinity' AS k, date '2018-11-15' AS l, E'\\\\x00ff'::bytea AS m
+"""
+
+
+@pytest.fixture(scope="module")
+def star(server: Server, committed: Path) -> Iterator[str]:
+    """Return the connection string of a database with the star of the sample data."""
+    server.create("asked")
+    sparkify_bulk.reload(committed, dsn=server.dsn("asked"))
+    yield server.dsn("asked")
+    server.drop("asked")
+
+
+@pytest.fixture
+def asker(star: str) -> Iterator[Connection]:
+    """Open a connection such as the command has."""
+    with connect(star) as opened:
+        yield opened
+
+
+def ask(connection: Connection, text: str) -> list[tuple[str, ...]]:
+    """Return the rows of a query, their values as text."""
+    with answer(connection, "sparkify", text, "csv") as found:
+        return list(found.rows)
+
+
+# --- what comes out -------------------------------------------------------------------------------
+
+
+def test_plain_names_are_the_stars(asker: Connection, star: str) -> None:
+    """A table in `public` is not seen, nor a function there that stands in for a built-in one."""
+    query(star, "CREATE TABLE IF NOT EXISTS public.mine (x int)")
+    assert ask(asker, "SELECT count(*) FROM songplays;") == [("2110",)]
+    with pytest.raises(SparkifyBulkError, match='"mine" does not exist'):
+        ask(asker, "SELECT * FROM mine")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["TABLE users", "VALUES (1)", "WITH a AS (TABLE users) SELECT * FROM a", "SELECT 1 -- so"],
+)
+def test_whatever_selects_is_answered(asker: Connection, text: str) -> None:
+    """SELECT, WITH, VALUES and TABLE, with a comment or a semicolon behind."""
+    assert ask(asker, text)
+    assert ask(asker, f"{text}\n;\n")
+
+
+def test_csv_has_each_value_as_others_read_it(asker: Connection) -> None:
+    """RFC 4180, NULL empty, moments ISO 8601 in UTC, all digits of numbers."""
+    with answer(asker, "sparkify", VALUES, "csv") as found:
+        text = b"".join(csv_lines(found)).decode()
+    head, row = csv.reader(text.splitlines(keepends=True))
+    assert text.endswith("\r\n")
+    assert dict(zip(head, row, strict=True)) == {
+        "a": "1", "b": "2.50", "c": "NaN", "d": "", "e": "true",
+        "f": "2018-11-15T00:30:26.796+00:00", "g": '{"k": [1,\n2]}', "h": "{1.0,NULL}",
+        "i": "12345678901234567890123.5", "j": 'x"\r\n,y', "k": "infinity", "l": "2018-11-15",
+        "m": r"\x00ff",
+    }  # fmt: skip
+
+
+def test_json_has_each_value_as_its_own_kind(asker: Connection) -> None:
+    """One object a line; JSON and arrays are themselves, numbers keep their digits."""
+    with answer(asker, "sparkify", VALUES, "json") as found:
+        (line,) = json_lines(found)
+    assert line.count(b"\n") == 1
+    assert b'"i":12345678901234567890123.5,' in line
+    found_values = json.loads(line)
+    del found_values["i"]
+    assert found_values == {
+        "a": 1, "b": 2.5, "c": "NaN", "d": None, "e": True, "f": "2018-11-15T00:30:26.796+00:00",
+        "g": {"k": [1, 2]}, "h": [1.0, None], "j": 'x"\r\n,y', "k": "infinity", "l": "2018-11-15",
+        "m": r"\x00ff",
+    }  # fmt: skip
+
+
+def test_columns_of_one_name_are_refused_only_where_one_would_be_lost(asker: Connection) -> None:
+    """An object keeps one of them; CSV keeps both."""
+    text = "SELECT 1 AS x, 2 AS x"
+    with (
+        answer(asker, "sparkify", text, "json") as found,
+        pytest.raises(SparkifyBulkError, match="more than one column is named x"),
+    ):
+        list(json_lines(found))
+    with answer(asker, "sparkify", text, "csv") as found:
+        assert b"".join(csv_lines(found)) == b"x,x\r\n1,2\r\n"
+
+
+def test_rows_come_as_they_are_read(asker: Connection) -> None:
+    """Rows without end begin to come at once, and the rest is never made."""
+    asker.execute("SET statement_timeout = '60s'")
+    text = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c"
+    with answer(asker, "sparkify", text, "csv") as found:
+        rows = [next(found.rows) for _ in range(2500)]
+    assert rows[-1] == ("2500",)
+
+
+def test_control_characters_stay_off_terminals(asker: Connection) -> None:
+    """In cells, names and JSON strings alike; elsewhere they are data."""
+    text = r"""SELECT E'\x1b[31m\u009b' AS "a\u0007" """.replace(r"\u0007", "\x07")
+    for shape, lines in (("csv", csv_lines), ("json", json_lines)):
+        with answer(asker, "sparkify", text, shape) as found:
+            shown = b"".join(lines(found, terminal=True)).decode()
+        assert all(c.isprintable() or c in "\r\n" for c in shown), shape
+        assert "[31m" in shown
+    with answer(asker, "sparkify", text, "csv") as found:
+        assert "\x1b[31m\x9b" in b"".join(csv_lines(found)).decode()
+
+
+# --- nothing goes in ------------------------------------------------------------------------------
+
+# Where a program of the server's would write.
+STOLEN = Path("/tmp/sparkify-stolen")  # noqa: S108 - the server's account can write there
+WRITES = {
+    "two statements": "SELECT 1; SELECT 2",
+    "an end of the transaction": "COMMIT; DROP TABLE sparkify.songplays",
+    "an end after a query": "SELECT 1; COMMIT; DROP TABLE sparkify.songplays",
+    "an end alone": "COMMIT",
+    "a drop": "DROP TABLE songplays",
+    "an insert": "INSERT INTO songplays SELECT * FROM songplays",
+    "an insert that returns": "DELETE FROM songplays RETURNING *",
+    "a CTE that deletes": "WITH gone AS (DELETE FROM songplays RETURNING *) SELECT * FROM gone",
+    "a new table": "SELECT * INTO sparkify.stolen FROM songplays",
+    "locks on rows": "SELECT * FROM songplays FOR UPDATE",
+    "a program": f"COPY songplays TO PROGRAM 'cat > {STOLEN}'",
+    "a file": f"COPY songplays TO '{STOLEN}'",
+    "a copy": "COPY songplays TO STDOUT",
+    "a block": "DO $$ BEGIN EXECUTE 'DROP TABLE sparkify.songplays'; END $$",
+    "writing switched on": "SELECT set_config('transaction_read_only', 'off', true)",
+    "writing switched on for later": "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+    "a plan that runs": "EXPLAIN ANALYZE DELETE FROM songplays",
+    "the next number": "SELECT nextval('asked_numbers')",
+    "a function that writes": "SELECT asked_writes()",
+    "SQL as a value": "SELECT query_to_xml('DROP TABLE sparkify.songplays', true, true, '')",
+}
+
+
+@pytest.mark.parametrize("text", WRITES.values(), ids=WRITES)
+def test_what_writes_is_refused(star: str, asker: Connection, text: str) -> None:
+    """By a superuser too, who could do all of this elsewhere."""
+    query(star, "CREATE SEQUENCE IF NOT EXISTS sparkify.asked_numbers")
+    query(
+        star,
+        "CREATE OR REPLACE FUNCTION sparkify.asked_writes() RETURNS int LANGUAGE sql AS "
+        "'DELETE FROM sparkify.songplays; SELECT 1'",
+    )
+    with pytest.raises(SparkifyBulkError) as caught:
+        ask(asker, text)
+    assert caught.value.exit_code == 1
+    assert query(star, "SELECT count(*) FROM sparkify.songplays") == [(2110,)]
+    assert query(star, "SELECT to_regclass('sparkify.stolen')") == [(None,)]
+    assert not STOLEN.exists()
+    # The connection is as it was.
+    assert ask(asker, "SELECT current_setting('transaction_read_only')") == [("on",)]
+    assert asker.execute("SHOW default_transaction_read_only").fetchone() == ("off",)
+
+
+def test_what_a_function_leaves_in_the_transaction_is_rolled_back(
+    star: str, asker: Connection
+) -> None:
+    """A setting of the session is; so is a large object, which servers before 16 let it make."""
+    assert ask(asker, "SELECT set_config('application_name', 'left', false)") == [("left",)]
+    assert asker.execute("SHOW application_name").fetchone() == ("sparkify_bulk",)
+    if asker.info.server_version >= 160000:
+        with pytest.raises(SparkifyBulkError, match="read-only"):
+            ask(asker, "SELECT lo_create(4711)")
+    else:
+        ask(asker, "SELECT lo_create(4711)")
+    assert query(star, "SELECT count(*) FROM pg_largeobject_metadata") == [(0,)]
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            "SELECT *\nFROM songplays\nWHERE  nam = 1",
+            ['column "nam" does not exist', "line 3: WHERE  nam = 1", "               ^"],
+        ),
+        (
+            "SELECT '東京', nam FROM users",
+            [
+                'column "nam" does not exist',
+                "line 1: SELECT '東京', nam FROM users",
+                " " * 23 + "^",
+            ],
+        ),
+        (
+            f"SELECT {'1, ' * 50}nam",
+            [
+                'column "nam" does not exist',
+                f"line 1: …{', 1' * 16}, nam",
+                " " * 59 + "^",
+            ],
+        ),
+        ("SELECT 1/0", ["division by zero"]),
+        ("SELECT 1/(n - 2500) FROM generate_series(1, 3000) AS n", ["division by zero"]),
+        (
+            "SELECT E'\\x1b[31m'::int",
+            ['invalid input syntax for type integer: "\\x1b[31m"',
+             "line 1: SELECT E'\\x1b[31m'::int", "               ^"],
+        ),
+    ],
+)  # fmt: skip
+def test_errors_show_where(asker: Connection, text: str, lines: list[str]) -> None:
+    """The server's message, the line, and a caret below the place."""
+    with pytest.raises(SparkifyBulkError) as caught:
+        ask(asker, text)
+    assert caught.value.message.split("\n") == lines
+
+
+def test_no_star_is_said_so(database: str) -> None:
+    """As by every other command."""
+    with (
+        connect(database) as empty,
+        pytest.raises(SparkifyBulkError, match="there is no star in the schema sparkify"),
+    ):
+        ask(empty, "SELECT 1")
+
+
+@pytest.mark.parametrize("text", ["", " \n", "SELECT 1\0; DROP TABLE songplays"])
+def test_no_text_is_wrong_usage(asker: Connection, text: str) -> None:
+    """Nothing, or what the driver would cut short."""
+    with pytest.raises(UsageError, match="no SQL"):
+        ask(asker, text)
+
+
+# --- the questions, from Python -------------------------------------------------------------------
+
+
+def test_ask_returns_frames(star: str) -> None:
+    """Every question is answered by a frame whose columns have their types, empty or not."""
+    frames = {question: sparkify_bulk.ask(question, dsn=star) for question in questions()}
+    assert all(frame.height for frame in frames.values())
+    paid = frames["free_against_paid"]
+    assert paid.schema == {
+        "level": pl.String, "plays": pl.Int64, "users": pl.Int64, "plays_a_user": pl.Float64,
+    }  # fmt: skip
+    assert paid["plays"].sum() == 2110
+    assert frames["plays_by_hour"].schema["hour"] == pl.Int16
+
+
+def test_ask_knows_types_where_there_are_no_rows(star: str, database: str) -> None:
+    """An empty star has answers of the same columns."""
+    with psycopg.connect(database, autocommit=True) as opened:
+        opened.execute(run("schema").stdout.encode())
+    for question in questions():
+        empty = sparkify_bulk.ask(question, dsn=database)
+        assert empty.is_empty()
+        assert empty.schema == sparkify_bulk.ask(question, dsn=star).schema
+
+
+def test_ask_refuses_what_is_no_question(star: str) -> None:
+    """And names those that there are."""
+    with pytest.raises(UsageError, match="most_played_songs"):
+        sparkify_bulk.ask("nothing", dsn=star)
+    assert question_text("most_played_songs").startswith("-- Most played songs\n")
