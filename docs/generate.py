@@ -1,6 +1,6 @@
 """Write the generated parts of the documentation anew, or check that they are up to date.
 
-A part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+A part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; a picture is a whole file.
 """
 
 import re
@@ -10,12 +10,13 @@ from pathlib import Path
 
 import click
 
-from sparkify_bulk import cli, diagram, doctor, metrics, statements
+from sparkify_bulk import cli, diagram, doctor, metrics, picture, statements
 from sparkify_bulk.settings import DEFAULT_SCHEMA
 from sparkify_bulk.tables import STAR
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+IMAGES = ROOT / "docs" / "images"
 PART = re.compile(r"(<!-- begin (?P<name>[\w -]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 
 
@@ -103,20 +104,33 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
+PICTURES: dict[str, Callable[[], str]] = {"star.svg": picture.svg}
+
+
 def renew(text: str) -> str:
     """Return a page with its generated parts written anew."""
     return PART.sub(lambda m: f"{m[1]}{PARTS[m['name']]()}{m[3]}", text)
 
 
+def renewed() -> dict[Path, str]:
+    """Return the text of every page and picture as it should be."""
+    pages = {page: renew(page.read_text()) for page in PAGES}
+    return pages | {IMAGES / name: draw() for name, draw in PICTURES.items()}
+
+
 def main() -> int:
-    """Write all pages, or with `--check` only say which are out of date."""
+    """Write all pages and pictures, or with `--check` only say which are out of date."""
     check = "--check" in sys.argv[1:]
-    stale = [page for page in PAGES if renew(page.read_text()) != page.read_text()]
-    for page in stale:
+    stale = {
+        path: text
+        for path, text in renewed().items()
+        if not path.exists() or path.read_text() != text
+    }
+    for path, text in stale.items():
         if check:
-            print(f"{page.relative_to(ROOT)} is out of date: run make docs")
+            print(f"{path.relative_to(ROOT)} is out of date: run make docs")
         else:
-            page.write_text(renew(page.read_text()))
+            path.write_text(text)
     return 1 if check and stale else 0
 
 
