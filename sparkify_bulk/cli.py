@@ -75,6 +75,8 @@ def cli(context: click.Context, settings_file: Path | None) -> None:
     sparkify-bulk reload DATA    rebuild the star from all files
     sparkify-bulk load DATA      merge new and changed files into the live star
     sparkify-bulk show           look at the result
+
+    Example: sparkify-bulk reload data
     """  # noqa: D301 - click's mark for "leave these lines as they are"
     config.use_file(context, settings_file)
 
@@ -88,6 +90,7 @@ for command in (
     ledger.runs,
     ledger.prune,
     star.show,
+    star.query,
     star.schema,
     doctor.doctor,
     server.psql,

@@ -21,6 +21,7 @@ from psycopg import sql
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Loader
 from psycopg.types.numeric import FloatLoader
+from psycopg.types.string import TextLoader
 
 from sparkify_bulk import pipeline, statements
 from sparkify_bulk.connection import Connection
@@ -33,7 +34,8 @@ from sparkify_bulk.stage import use_schemas
 if TYPE_CHECKING:
     import polars as pl
 
-Shape = Literal["table", "csv", "json", "frame"]
+# What becomes of the rows: `plain` values are those that Python has.
+Shape = Literal["table", "csv", "json", "plain"]
 
 _DECLARE = "DECLARE answer NO SCROLL CURSOR FOR\n"
 # So many rows are in memory at a time: far more don't come any faster.
@@ -41,9 +43,10 @@ _ROWS = 1000
 # An error's line is cut to what stands around its place, so that the caret stays below it.
 _BEFORE, _AROUND = 50, 90
 _MOMENT = re.compile(r"(\d{4,}-\d\d-\d\d) ([\d:.]+)([+-][\d:]+)?")
-_NUMBERS = ("int2", "int4", "int8", "oid", "float4", "float8", "numeric")
+_INTEGERS = ("int2", "int4", "int8", "oid")
+_FRACTIONS = ("float4", "float8", "numeric")
 _NO_RIGHT, _SYNTAX = "42501", "42601"
-# Numerics are floats in frames: the star's own counts and averages lose nothing by it.
+# Numerics come as floats: the questions' averages lose nothing by it.
 _FRAME_TYPES = {"int2": "Int16", "int4": "Int32", "int8": "Int64", "float8": "Float64",
                 "numeric": "Float64", "text": "String", "bool": "Boolean"}  # fmt: skip
 
@@ -155,13 +158,6 @@ def _hint(error: psycopg.Error) -> str:
 # --- values as they come --------------------------------------------------------------------------
 
 
-class _Text(Loader):
-    """The server's own text."""
-
-    def load(self, data: Buffer) -> str:
-        return bytes(data).decode()
-
-
 class _Moment(Loader):
     """ISO 8601; what that has no words for, such as infinity, as the server writes it."""
 
@@ -200,14 +196,14 @@ class _Json(Loader):
 
 def _adapt(cursor: psycopg.Cursor[Any], shape: Shape) -> None:
     """Say how values of each type come, for this cursor alone."""
-    if shape == "frame":
+    if shape == "plain":
         cursor.adapters.register_loader("numeric", FloatLoader)
         return
     for info in cursor.adapters.types:
-        cursor.adapters.register_loader(info.oid, _Text)
+        cursor.adapters.register_loader(info.oid, TextLoader)
         # In JSON an array is one: psycopg takes it apart, and its values come as theirs.
         if info.array_oid and shape != "json":
-            cursor.adapters.register_loader(info.array_oid, _Text)
+            cursor.adapters.register_loader(info.array_oid, TextLoader)
     for name, loader in _loaders(cursor, shape):
         cursor.adapters.register_loader(name, loader)
 
@@ -217,20 +213,21 @@ def _loaders(context: AdaptContext, shape: Shape) -> list[tuple[str, type[Any]]]
         (name, _Moment) for name in ("timestamp", "timestamptz")
     ]
     if shape == "json":
-        special += [(name, _JsonNumber) for name in _NUMBERS]
-        special += [("json", _Json), ("jsonb", _Json), ("bool", _default(context, "bool"))]
+        special += [(name, _default(context, name)) for name in (*_INTEGERS, "bool")]
+        special += [(name, _JsonNumber) for name in _FRACTIONS]
+        special += [("json", _Json), ("jsonb", _Json)]
     else:
         special.append(("bool", _Truth))
     if shape == "table":
-        # Numbers stand right, and with their thousands apart.
-        special += [(name, _default(context, name)) for name in _NUMBERS]
+        # Numbers stand right; but integers would get commas, which years and keys don't have.
+        special += [(name, _default(context, "numeric")) for name in (*_INTEGERS, *_FRACTIONS)]
     return special
 
 
 def _default(context: AdaptContext, name: str) -> type[Any]:
     oid = context.adapters.types[name].oid
     loader = psycopg.adapters.get_loader(oid, psycopg.pq.Format.TEXT)
-    return loader or _Text
+    return loader or TextLoader
 
 
 # --- rows as text ---------------------------------------------------------------------------------
@@ -330,7 +327,7 @@ def frame(question: str, dsn: str | None, schema: str) -> "pl.DataFrame":
     check_schema(schema)
     with (
         open_connection(dsn) as connection,
-        answer(connection, schema, text, "frame") as found,
+        answer(connection, schema, text, "plain") as found,
     ):
         types = [getattr(pl, _FRAME_TYPES[name]) for name in found.types]
         named = dict(zip(found.columns, types, strict=True))

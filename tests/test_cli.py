@@ -10,10 +10,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import click
 import psycopg
 import pytest
 from trees import Tree
 
+from sparkify_bulk import cli
 from sparkify_bulk.connection import Connection
 
 COMMAND = str(Path(sys.executable).parent / "sparkify-bulk")
@@ -245,6 +247,20 @@ def test_schema_prints_ddl_that_runs(connection: Connection) -> None:
     assert run("schema", "--mermaid").stdout.startswith("erDiagram\n")
 
 
+def test_schema_draws_the_star(tmp_path: Path) -> None:
+    """The picture goes to a file, or to stdout; with another answer beside it there is an error."""
+    file = tmp_path / "star.svg"
+    assert run("schema", "--svg", str(file)).returncode == 0
+    assert file.read_text() == run("schema", "--svg", "-").stdout
+    assert file.read_text().startswith("<?xml")
+    for other in ("--mermaid", "--roles"):
+        done = run("schema", "--svg", str(tmp_path / "other.svg"), other)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{other} and --svg are two things" in done.stderr
+    assert run("schema", "--svg", str(tmp_path / "no" / "star.svg")).returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["star.svg"]
+
+
 def test_psql_sees_the_star(database: str, committed: Path) -> None:
     """The psql that opens has the star's schema on its path."""
     run("reload", str(committed), "--dsn", database)
@@ -289,13 +305,30 @@ def test_completion_prints_a_script(shell: str) -> None:
     assert "_SPARKIFY_BULK_COMPLETE" in run("completion", shell).stdout
 
 
+def all_commands(command: click.Command, path: str) -> list[tuple[str, click.Command]]:
+    """Return a command and all below it, each with the words that name it."""
+    found = [(path, command)]
+    for name, child in getattr(command, "commands", {}).items():
+        found += all_commands(child, f"{path} {name}".strip())
+    return found
+
+
+@pytest.mark.parametrize(("path", "command"), all_commands(cli.cli, ""), ids=str)
+def test_every_help_has_an_example(path: str, command: click.Command) -> None:
+    """Groups too; the example is of that very command."""
+    shown = command.get_help(click.Context(command, info_name=path))
+    example = shown.partition("Example")[2].partition("Options:")[0]
+    assert f"sparkify-bulk {path}".strip() in " ".join(example.split())
+
+
 def test_help_needs_no_heavy_modules() -> None:
     """Help is printed without importing what only runs need."""
     code = (
         "import sys, click; from sparkify_bulk import cli\n"
         "try: cli.cli.main(['reload', '--help'])\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('polars', 'psycopg', 'rich', 'arro3', 'orjson') if m in sys.modules])"
+        "heavy = ('polars', 'psycopg', 'rich', 'arro3', 'orjson', 'matplotlib', 'jinja2')\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.endswith("[]\n"), done.stdout

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import polars as pl
 import psycopg
 import pytest
 from servers import Server
-from test_cli import run
+from test_cli import COMMAND, run
 from trees import query
 
 import sparkify_bulk
@@ -248,6 +251,121 @@ def test_no_text_is_wrong_usage(asker: Connection, text: str) -> None:
     """Nothing, or what the driver would cut short."""
     with pytest.raises(UsageError, match="no SQL"):
         ask(asker, text)
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+LEVELS = "SELECT level, count(*) AS plays FROM songplays GROUP BY level ORDER BY level"
+
+
+@pytest.mark.parametrize(
+    ("options", "printed"),
+    [
+        (["--format", "csv"], "level,plays\r\nfree,1303\r\npaid,807\r\n"),
+        (["--format", "csv", "--limit", "1"], "level,plays\r\nfree,1303\r\n"),
+        (["--format", "csv", "--limit", "0"], "level,plays\r\n"),
+        (["--json"], '{"level":"free","plays":1303}\n{"level":"paid","plays":807}\n'),
+        (["--format", "json", "--json", "--limit", "1"], '{"level":"free","plays":1303}\n'),
+    ],
+)
+def test_query_prints_rows(star: str, options: list[str], printed: str) -> None:
+    """As CSV or JSON, all of them or so many; nothing else is on stdout."""
+    done = subprocess.run(
+        [COMMAND, "query", LEVELS, "--dsn", star, *options], check=True, capture_output=True
+    )
+    assert (done.stdout.decode(), done.stderr) == (printed, b"")
+
+
+def test_query_prints_a_table(star: str) -> None:
+    """Numbers stand right, years without a comma; what is left out is said on stderr."""
+    shown = run("query", "SELECT 'a' AS \"[red]x\", 1966 AS year", "--dsn", star).stdout
+    assert [line.split() for line in shown.splitlines() if line.strip()] == [
+        ["[red]x", "year"], ["─" * 15], ["a", "1966"],
+    ]  # fmt: skip
+    done = run("query", "TABLE songplays", "--dsn", star, "--limit", "7")
+    assert "Only the first 7 rows" in done.stderr
+    assert "Only" not in run("query", LEVELS, "--dsn", star, "--limit", "2").stderr
+    many = run("query", "SELECT n FROM generate_series(1, 101) AS n", "--dsn", star)
+    assert "Only the first 100 rows" in many.stderr
+    assert " 100 " in many.stdout
+    assert " 101 " not in many.stdout
+
+
+def test_query_reads_stdin_and_files(star: str, tmp_path: Path) -> None:
+    """The SQL may come through a pipe or from a file, whatever marks its beginning."""
+    file = tmp_path / "levels.sql"
+    file.write_text(LEVELS, encoding="utf-8-sig")
+    words = [COMMAND, "query", "--dsn", star, "--json"]
+    expected = b'{"level":"free","plays":1303}\n{"level":"paid","plays":807}\n'
+    with file.open("rb") as pipe:
+        piped = subprocess.run([*words, "-"], check=True, capture_output=True, stdin=pipe)
+    assert piped.stdout == expected
+    named = subprocess.run([*words, "--file", str(file)], check=True, capture_output=True)
+    assert named.stdout == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "name the SQL once"),
+        (("SELECT 1", "--file", "x.sql"), "name the SQL once"),
+        (("--file", "/no/such.sql"), "No such file"),
+        (("--file", sys.executable), "not UTF-8"),
+        (("SELECT 1", "--json", "--format", "csv"), "two things"),
+        (("SELECT 1", "--schema", "public"), "--schema"),
+    ],
+)
+def test_wrong_queries_exit_2(arguments: tuple[str, ...], said: str) -> None:
+    """Before any server is asked."""
+    done = run("query", *arguments, SPARKIFY_BULK_DSN="host=/nowhere")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_query_shows_the_servers_error(star: str) -> None:
+    """With its place, on stderr; exit 1."""
+    done = run("query", "SELECT nam FROM users", "--dsn", star)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[:3] == [
+        'Error: column "nam" does not exist',
+        "line 1: SELECT nam FROM users",
+        "               ^",
+    ]
+
+
+@pytest.mark.parametrize("shape", ["csv", "json"])
+def test_a_reader_that_leaves_ends_a_query_quietly(star: str, shape: str) -> None:
+    """As `| head` does: not a word on stderr."""
+    text = "SELECT n FROM generate_series(1, 1000000) AS n"
+    with subprocess.Popen(
+        [COMMAND, "query", text, "--dsn", star, "--format", shape],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_ctrl_c_cancels_the_query_on_the_server(star: str) -> None:
+    """The statement doesn't go on without anybody who waits for it."""
+    process = subprocess.Popen(
+        [COMMAND, "query", "SELECT pg_sleep(600)", "--dsn", star], stderr=subprocess.PIPE
+    )
+    active = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sparkify_bulk' "
+        "AND datname = current_database() AND wait_event = 'PgSleep'"
+    )
+    with psycopg.connect(star, autocommit=True) as watcher:
+        while watcher.execute(active).fetchone() == (0,):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+        assert process.returncode == 130
+        assert watcher.execute(active).fetchone() == (0,)
 
 
 # --- the questions, from Python -------------------------------------------------------------------

@@ -32,12 +32,18 @@ def psql(dsn: str | None, schema: str, arguments: tuple[str, ...]) -> None:
 
 @click.group()
 def db() -> None:
-    """Start, stop and find the embedded PostgreSQL."""
+    """Start, stop and find the embedded PostgreSQL.
+
+    Example: sparkify-bulk db status
+    """
 
 
 @db.command()
 def start() -> None:
-    """Start the embedded PostgreSQL, and print its URL."""
+    """Start the embedded PostgreSQL, and print its URL.
+
+    Example: sparkify-bulk db start
+    """
     from sparkify_bulk import embedded
 
     click.echo(embedded.ensure_running().url)
@@ -45,7 +51,10 @@ def start() -> None:
 
 @db.command()
 def stop() -> None:
-    """Stop the embedded PostgreSQL; its data stay."""
+    """Stop the embedded PostgreSQL; its data stay.
+
+    Example: sparkify-bulk db stop
+    """
     from sparkify_bulk import embedded
 
     click.echo("stopped" if embedded.stop() else "not running")
@@ -53,7 +62,10 @@ def stop() -> None:
 
 @db.command()
 def url() -> None:
-    """Print the URL of the embedded PostgreSQL, for other programs; start it if need be."""
+    """Print the URL of the embedded PostgreSQL, for other programs; start it if need be.
+
+    Example: psql "$(sparkify-bulk db url)"
+    """
     from sparkify_bulk import embedded
 
     click.echo(embedded.ensure_running().url)
@@ -61,7 +73,10 @@ def url() -> None:
 
 @db.command()
 def status() -> int:
-    """Tell whether the embedded PostgreSQL runs, and where; exit 4 if it doesn't."""
+    """Tell whether the embedded PostgreSQL runs, and where; exit 4 if it doesn't.
+
+    Example: sparkify-bulk db status || sparkify-bulk db start
+    """
     from sparkify_bulk import embedded
 
     server = embedded.status()

@@ -1,12 +1,21 @@
 """What the star holds, and how it is made."""
 
 import json
+import sys
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from sparkify_bulk.commands.options import DSN, JSON, SCHEMA, option
+from sparkify_bulk.commands.options import DSN, FOLDER, JSON, PREFIX, SCHEMA, option, options
+from sparkify_bulk.commands.talk import write
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.settings import check_schema
+
+if TYPE_CHECKING:
+    from sparkify_bulk.query import Answer
 
 
 @click.command()
@@ -19,35 +28,123 @@ def show(question: str | None, dsn: str | None, schema: str, *, as_json: bool) -
 
     Example: sparkify-bulk show most_played_songs
     """
-    from sparkify_bulk import pipeline, render, run, statements
-    from sparkify_bulk.stage import use_schemas
+    from sparkify_bulk import query, render, run
 
-    known = [name.removeprefix("analysis/") for name in statements.names("analysis")]
+    known = query.questions()
     if question is not None and question not in known:
         raise click.UsageError(f"no question {question!r}; there are {', '.join(known)}")
     check_schema(schema)
-    with run.open_connection(dsn) as connection, connection.transaction():
-        pipeline.require_star(connection, schema)
-        use_schemas(connection, schema)
+    with run.open_connection(dsn) as connection:
         for name in [question] if question else known:
-            text = statements.read(f"analysis/{name}")
-            cursor = connection.execute(text)
-            columns = [column.name for column in cursor.description or ()]
-            rows = cursor.fetchall()
-            if as_json:
-                answer = [dict(zip(columns, row, strict=True)) for row in rows]
-                click.echo(json.dumps({"question": name, "rows": answer}, default=float))
-            else:
-                out = render.console()
-                out.print(text.splitlines()[0].removeprefix("-- "), style="bold")
-                out.print(render.listing(columns, rows))
+            text = query.question_text(name)
+            with query.answer(connection, schema, text, "plain") as found:
+                if as_json:
+                    rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+                    click.echo(json.dumps({"question": name, "rows": rows}))
+                else:
+                    out = render.console()
+                    out.print(text.splitlines()[0].removeprefix("-- "), style="bold")
+                    out.print(render.listing(found.columns, found.rows))
+
+
+# Prefixed by the command: elsewhere --file and --limit are of rejects and of runs.
+_QUERY = f"{PREFIX}QUERY_"
+_TABLE_ROWS = 100
+
+
+@click.command()
+@options(
+    click.argument("sql", required=False, metavar="[SQL]"),
+    option("--file", prefix=_QUERY, metavar="FILE", type=FOLDER, help="Read the SQL from a file."),
+    DSN,
+    SCHEMA,
+    option(
+        "--format",
+        "shape",
+        prefix=_QUERY,
+        type=click.Choice(["table", "csv", "json"]),
+        help="How to print the rows.  [default: table]",
+    ),
+    option(
+        "--limit",
+        prefix=_QUERY,
+        metavar="N",
+        type=click.IntRange(min=0),
+        help=f"At most so many rows.  [default: {_TABLE_ROWS} in a table, else all]",
+    ),
+    JSON,
+)
+def query(
+    *,
+    sql: str | None,
+    file: Path | None,
+    dsn: str | None,
+    schema: str,
+    shape: Literal["table", "csv", "json"] | None,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Run one SELECT on the star, and print its rows.
+
+    Plain names are the star's tables; - stands for stdin. Nothing is written: the query runs in a
+    transaction that only reads, and is rolled back. CSV, and JSON with one object a line, come as
+    they are read, however many rows there are.
+
+    Example: sparkify-bulk query "SELECT level, count(*) FROM songplays GROUP BY level"
+    """
+    from sparkify_bulk import query, run
+
+    if as_json and shape not in (None, "json"):
+        raise UsageError(f"--json and --format {shape} are two things", hint="name one of them")
+    shape = "json" if as_json else shape or "table"
+    text = _sql(sql, file)
+    check_schema(schema)
+    with (
+        run.open_connection(dsn) as connection,
+        query.answer(connection, schema, text, shape) as found,
+    ):
+        if shape == "table":
+            _print_table(found, _TABLE_ROWS if limit is None else limit)
+            return
+        wanted = replace(found, rows=islice(found.rows, limit))
+        lines = query.csv_lines if shape == "csv" else query.json_lines
+        sys.stdout.buffer.writelines(lines(wanted, terminal=sys.stdout.isatty()))
+        sys.stdout.buffer.flush()
+
+
+def _sql(sql: str | None, file: Path | None) -> str:
+    """Return the text of a query: as it stands, from stdin, or from a file."""
+    if (sql is None) == (file is None):
+        raise UsageError(
+            "name the SQL once: as an argument, as - for stdin, or by --file",
+            hint="see sparkify-bulk query --help",
+        )
+    try:
+        if file is not None:
+            return file.read_bytes().decode("utf-8-sig")
+        return sys.stdin.buffer.read().decode("utf-8-sig") if sql == "-" else sql or ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(
+            f"the SQL in {file or 'stdin'} can't be read: {reason}", hint="name a file of SQL"
+        ) from error
+
+
+def _print_table(found: "Answer", limit: int) -> None:
+    from sparkify_bulk import render
+
+    rows = list(islice(found.rows, limit))
+    render.console().print(render.listing(found.columns, rows))
+    if next(found.rows, None) is not None:
+        click.echo(f"Only the first {limit:,} rows; see --limit, or --format csv.", err=True)
 
 
 @click.command()
 @SCHEMA
 @option("--mermaid", is_flag=True, help="Print an entity-relationship diagram instead.")
 @option("--roles", is_flag=True, help="Print what makes a loading and a reading role instead.")
-def schema(schema: str, *, mermaid: bool, roles: bool) -> None:
+@option("--svg", metavar="FILE", type=FOLDER, help="Draw the diagram into a file instead.")
+def schema(schema: str, *, mermaid: bool, roles: bool, svg: Path | None) -> None:
     """Print the star's DDL.
 
     Example: sparkify-bulk schema --roles | psql --dbname music
@@ -55,7 +152,28 @@ def schema(schema: str, *, mermaid: bool, roles: bool) -> None:
     from sparkify_bulk import diagram
 
     check_schema(schema)
-    if mermaid and roles:
-        raise UsageError("--mermaid and --roles are two things", hint="name one of them")
+    kinds = {"--mermaid": mermaid, "--roles": roles, "--svg": svg}
+    asked = [name for name, given in kinds.items() if given]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked[:2])} are two things", hint="name one of them")
+    if svg:
+        _draw(svg)
+        return
     what = diagram.mermaid() if mermaid else (diagram.roles if roles else diagram.ddl)(schema)
     click.echo(what, nl=False)
+
+
+def _draw(file: Path) -> None:
+    """Draw the star into a file, or onto stdout where that is named -."""
+    from sparkify_bulk import picture
+
+    drawn = picture.svg().encode()
+    if str(file) == "-":
+        write(drawn)
+        return
+    try:
+        file.write_bytes(drawn)
+    except OSError as error:
+        raise UsageError(
+            f"{file} can't be written: {error.strerror}", hint="name another file by --svg"
+        ) from error
