@@ -3,12 +3,13 @@
 # make faults  run the fault matrix alone
 # make check   lint and types
 # make docs    write the generated parts of the documentation anew
+# make notebook  execute docs/explore.ipynb anew, on a star of data/
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: load test faults check docs clean
+.PHONY: load test faults check docs notebook clean
 
 load: $(VENV)/.installed
 	$(BIN)/sparkify-bulk reload data
@@ -28,6 +29,9 @@ check: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
+
+notebook: $(VENV)/.dev
+	$(BIN)/python docs/execute.py
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
