@@ -276,6 +276,14 @@ def test_query_prints_rows(star: str, options: list[str], printed: str) -> None:
     assert (done.stdout.decode(), done.stderr) == (printed, b"")
 
 
+def test_what_is_typed_comes_before_the_environment(star: str) -> None:
+    """Whichever of --json and --format that is."""
+    words = ("query", "SELECT 1 AS x", "--dsn", star)
+    assert run(*words, "--format", "csv", SPARKIFY_BULK_JSON="1").stdout.split() == ["x", "1"]
+    assert run(*words, "--json", SPARKIFY_BULK_QUERY_FORMAT="csv").stdout == '{"x":1}\n'
+    assert run(*words, SPARKIFY_BULK_JSON="1").stdout == '{"x":1}\n'
+
+
 def test_query_prints_a_table(star: str) -> None:
     """Numbers stand right, years without a comma; what is left out is said on stderr."""
     shown = run("query", "SELECT 'a' AS \"[red]x\", 1966 AS year", "--dsn", star).stdout

@@ -5,9 +5,10 @@ import sys
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from sparkify_bulk.commands.options import DSN, FOLDER, JSON, PREFIX, SCHEMA, option, options
 from sparkify_bulk.commands.talk import write
@@ -15,7 +16,7 @@ from sparkify_bulk.errors import UsageError
 from sparkify_bulk.settings import check_schema
 
 if TYPE_CHECKING:
-    from sparkify_bulk.query import Answer
+    from sparkify_bulk.query import Answer, Shape
 
 
 @click.command()
@@ -74,13 +75,16 @@ _TABLE_ROWS = 100
     ),
     JSON,
 )
+@click.pass_context
 def query(
+    context: click.Context,
+    /,
     *,
     sql: str | None,
     file: Path | None,
     dsn: str | None,
     schema: str,
-    shape: Literal["table", "csv", "json"] | None,
+    shape: "Shape | None",
     limit: int | None,
     as_json: bool,
 ) -> None:
@@ -94,9 +98,7 @@ def query(
     """
     from sparkify_bulk import query, run
 
-    if as_json and shape not in (None, "json"):
-        raise UsageError(f"--json and --format {shape} are two things", hint="name one of them")
-    shape = "json" if as_json else shape or "table"
+    shape = _shape(context, shape, as_json=as_json)
     text = _sql(sql, file)
     check_schema(schema)
     with (
@@ -110,6 +112,17 @@ def query(
         lines = query.csv_lines if shape == "csv" else query.json_lines
         sys.stdout.buffer.writelines(lines(wanted, terminal=sys.stdout.isatty()))
         sys.stdout.buffer.flush()
+
+
+def _shape(context: click.Context, shape: "Shape | None", *, as_json: bool) -> "Shape":
+    """Return how to print rows; what is typed comes before what the environment says."""
+    typed = {
+        name for name in ("as_json", "shape")
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }  # fmt: skip
+    if len(typed) > 1 and shape != "json":
+        raise UsageError(f"--json and --format {shape} are two things", hint="name one of them")
+    return "json" if as_json and typed != {"shape"} else shape or "table"
 
 
 def _sql(sql: str | None, file: Path | None) -> str:
