@@ -91,6 +91,7 @@ for command in (
     ledger.prune,
     star.show,
     star.query,
+    star.report,
     star.schema,
     doctor.doctor,
     server.psql,

@@ -32,7 +32,7 @@ _VARIABLES = {
     INK: "--ink", MUTED: "--muted", RULE: "--rule", ACCENT: "--accent", SECOND: "--second",
     GOOD: "--good", WARN: "--warn", BAD: "--bad", CARD: "--card",
 }  # fmt: skip
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": "sans-serif",
@@ -47,6 +47,9 @@ _SETTINGS = {
 _POINTS_PER_INCH = 72
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _STATUS_COLOURS = {"succeeded": ACCENT, "succeeded_with_rejects": WARN}
+_FEWEST_PLACES = 12
+# Of the ticks on a scale.
+_STEPS = (1, 2, 5, 10)
 # More bars than this are drawn as one area.
 _MOST_BARS = 62
 
@@ -64,7 +67,7 @@ class Bar:
 Paint = Callable[[Figure, int], None]
 
 
-def bars(title: str, series: Series, *, wide: bool = False) -> list[str]:
+def bars(title: str, series: Series) -> list[str]:
     """Draw how many there were in each period."""
 
     def paint(figure: Figure, width: int) -> None:
@@ -72,7 +75,7 @@ def bars(title: str, series: Series, *, wide: bool = False) -> list[str]:
         _fill(axes, series.counts[0])
         _dates(axes, series, width)
 
-    return _charts(title, paint, 190, wide=wide)
+    return _charts(title, paint, 200)
 
 
 def lines(title: str, series: Series, names: Sequence[str]) -> list[str]:
@@ -86,12 +89,14 @@ def lines(title: str, series: Series, names: Sequence[str]) -> list[str]:
         axes = _axes(figure)
         for name, counts, (colour, dashes) in zip(names, series.counts, styles, strict=False):
             marker = "o" if len(counts) == 1 else None
-            axes.plot(counts, color=colour, linestyle=dashes, linewidth=2, marker=marker, label=name)
+            axes.plot(
+                counts, color=colour, linestyle=dashes, linewidth=2, marker=marker, label=name
+            )
         axes.set_ylim(bottom=0)
         _dates(axes, series, width)
-        _legend(axes, len(names))
+        _legend(figure)
 
-    return _charts(title, paint, 210)
+    return _charts(title, paint, 200)
 
 
 def heat_map(title: str, plays: Mapping[tuple[int, int], int]) -> list[str]:
@@ -113,7 +118,7 @@ def heat_map(title: str, plays: Mapping[tuple[int, int], int]) -> list[str]:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    return _charts(title, paint, 190)
+    return _charts(title, paint, 200)
 
 
 def timeline(title: str, steps: Sequence[Bar]) -> list[str]:
@@ -128,7 +133,7 @@ def timeline(title: str, steps: Sequence[Bar]) -> list[str]:
         axes.set_yticks(range(len(steps)), [("  " * step.is_step) + step.name for step in steps])
         for label, step in zip(axes.get_yticklabels(), steps, strict=True):
             label.set_color(MUTED if step.is_step else INK)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
         axes.set_xlabel("seconds since the start")
         axes.grid(axis="x", linewidth=0.8)
         _plain(axes)
@@ -182,7 +187,7 @@ def fates(title: str, books: Mapping[str, Mapping[str, int]]) -> list[str]:
         axes.set_yticks(range(len(books)), list(books))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
         _plain(axes)
-        _legend(axes, 4)
+        _legend(figure)
 
     return _charts(title, paint, 130)
 
@@ -208,6 +213,8 @@ def history(title: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
             axes.yaxis.set_major_formatter(FuncFormatter(_short))
             axes.grid(axis="y", linewidth=0.8)
             _plain(axes)
+        # A bar of a few runs would be as wide as the chart.
+        below.set_xlim(-0.6, max(len(runs), _FEWEST_PLACES) - 0.4)
         step = math.ceil(len(runs) / (30 if width == WIDE else 10))
         places = list(range(len(runs)))[::-step][::-1]
         below.set_xticks(places, [str(runs[place]["run_id"]) for place in places])
@@ -218,16 +225,16 @@ def history(title: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _draw_durations(axes: Axes, runs: Sequence[Mapping[str, Any]]) -> None:
+    top = 1.2 * (max((run["seconds"] or 0 for run in runs), default=0) or 1)
     for place, run in enumerate(runs):
         seconds = run["seconds"] or 0
-        colour = _STATUS_COLOURS.get(run["status"], BAD)
-        axes.bar(place, seconds, color=colour, width=0.7)
+        axes.bar(place, seconds, color=_STATUS_COLOURS.get(run["status"], BAD), width=0.7)
         if run["status"] == "failed":
             # By more than its colour.
-            axes.plot(place, seconds, marker="x", color=BAD, markersize=7, markeredgewidth=2)
-    longest = max((run["seconds"] or 0 for run in runs), default=0)
-    axes.set_ylim(0, (longest or 1) * 1.15)
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+            height = seconds + 0.08 * top
+            axes.plot(place, height, marker="x", color=BAD, markersize=7, markeredgewidth=2)
+    axes.set_ylim(0, top)
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=_STEPS))
 
 
 # --- what they share ------------------------------------------------------------------------------
@@ -236,7 +243,7 @@ def _draw_durations(axes: Axes, runs: Sequence[Mapping[str, Any]]) -> None:
 def _axes(figure: Figure) -> Axes:
     """Return axes for counts."""
     axes = figure.add_subplot()
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=_STEPS))
     axes.yaxis.set_major_formatter(FuncFormatter(_short))
     axes.grid(axis="y", linewidth=0.8)
     _plain(axes)
@@ -267,19 +274,23 @@ def _dates(axes: Axes, series: Series, width: int) -> None:
 
 
 def _date(day: dt.date, unit: Unit) -> str:
-    names = {"day": f"{day.day} {day:%b}", "week": f"{day.day} {day:%b %y}", "month": f"{day:%b %Y}"}
+    names = {
+        "day": f"{day.day} {day:%b}",
+        "week": f"{day.day} {day:%b %y}",
+        "month": f"{day:%b %Y}",
+    }
     return names.get(unit, str(day.year))
 
 
-def _legend(axes: Axes, columns: int) -> None:
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1.0),
-        ncols=columns,
+def _legend(figure: Figure) -> None:
+    figure.legend(
+        loc="outside upper left",
+        ncols=4,
         frameon=False,
-        handlelength=1.4,
-        handletextpad=0.5,
-        columnspacing=1.2,
+        fontsize=_TEXT - 0.5,
+        handlelength=1.3,
+        handletextpad=0.4,
+        columnspacing=1.0,
         borderpad=0.1,
     )
 
@@ -300,7 +311,7 @@ def _svg(title: str, paint: Paint, width: int, height: int) -> str:
     with mpl.rc_context():
         # Whatever the user's own matplotlibrc says.
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS | {"svg.hashsalt": f"{title} {width}"})
+        mpl.rcParams.update({**_SETTINGS, "svg.hashsalt": f"{title} {width}"})
         size = (width / _POINTS_PER_INCH, height / _POINTS_PER_INCH)
         figure = Figure(figsize=size, layout="constrained", frameon=False)
         paint(figure, width)

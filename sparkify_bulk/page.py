@@ -16,8 +16,9 @@ from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.facts import Facts, Row, Star
 from sparkify_bulk.periods import Series
-from sparkify_bulk.report import megabytes, thousands
+from sparkify_bulk.report import megabytes
 from sparkify_bulk.settings import schemas
+from sparkify_bulk.tables import NAMES
 
 _FOLDER = Path(__file__).parent / "templates"
 _SUCCESSES = ("succeeded", "succeeded_with_rejects")
@@ -30,16 +31,29 @@ _STATUS_WORDS = {
 # A load that takes this many times the median of those before is worth a word; seconds more, too.
 _SLOW_RATIO, _SLOW_SECONDS, _ENOUGH_RUNS = 2.0, 5.0, 5
 _MOST_STEPS = 40
+# What rounds to one, in seconds.
+_MINUTE = 59.95
 _MOST_GAPS = 20
 _TEXT_LENGTH = 160
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells under the names of their columns; numbers are shown right, None as a dash."""
+    """Rows of cells under the names of their columns; None is a value that isn't known.
+
+    Whole numbers are counts, others are seconds.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Tell of each column whether it holds numbers."""
+        return [
+            any(isinstance(row[index], int | float) for row in self.rows)
+            for index in range(len(self.columns))
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +137,11 @@ def check_output(output: Path) -> None:
     """
     folder = output.parent
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}", hint="make it, or name another by --output")
+        raise UsageError(f"there is no folder {folder}", hint="make it, or name another")
     if output.exists() and not output.is_file():
         raise UsageError(f"{output} is not a file", hint="name one; it need not exist")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"no right to write into {folder}", hint="name another folder by --output")
+        raise UsageError(f"no right to write into {folder}", hint="name another folder")
 
 
 def _replace(output: Path, document: bytes) -> None:
@@ -141,7 +155,7 @@ def _replace(output: Path, document: bytes) -> None:
         new.replace(output)
     except OSError as error:
         raise UsageError(
-            f"{output} can't be written: {error.strerror}", hint="name another file by --output"
+            f"{output} can't be written: {error.strerror}", hint="name another file"
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -224,7 +238,7 @@ def _run_notes(found: Facts) -> list[str]:
         last = later[0]
         words = _STATUS_WORDS.get(last["status"], last["status"])
         notes.append(
-            f"It is not the latest: run {last['run_id']} ({last['command']}) came after it, {words}."
+            f"It is not the latest: run {last['run_id']} ({last['command']}, {words}) came after it."
         )
     return notes
 
@@ -349,24 +363,24 @@ def _phases_table(phases: Iterable[Mapping[str, Any]]) -> Table:
     rows = []
     for phase in phases:
         rows.append(_phase_row(phase, ""))
-        rows += [_phase_row(step, "– ") for step in phase["steps"]]
+        rows += [_phase_row(step, "· ") for step in phase["steps"]]
     columns = (
-        "phase", "began", "took", "client CPU", "server CPU", "records", "records/s", "bytes/s",
+        "phase", "began", "took", "client CPU", "server CPU", "records", "records/s", "kB/s",
     )  # fmt: skip
     return Table(columns, rows)
 
 
 def _phase_row(phase: Mapping[str, Any], indent: str) -> list[Any]:
-    server, seconds = phase["server_cpu_seconds"], max(phase["seconds"], 0.001)
+    seconds = max(phase["seconds"], 0.001)
     return [
         indent + phase["name"],
-        f"{phase['began']:.2f} s",
-        f"{phase['seconds']:.2f} s",
-        f"{phase['client_cpu_seconds']:.2f} s",
-        None if server is None else f"{server:.2f} s",
+        phase["began"],
+        phase["seconds"],
+        phase["client_cpu_seconds"],
+        phase["server_cpu_seconds"],
         phase["records"] or None,
-        thousands(phase["records"] / seconds) if phase["records"] else None,
-        megabytes(int(phase["bytes"] / seconds)) if phase["bytes"] else None,
+        round(phase["records"] / seconds) or None,
+        round(phase["bytes"] / seconds / 1000) or None,
     ]
 
 
@@ -383,7 +397,7 @@ def _books_table(report: Mapping[str, Any]) -> Table:
     songs, events = report["input"]["songs"], report["input"]["events"]
     names = {
         "files": "files read", "files_skipped": "files skipped", "records": "records",
-        "accepted": "accepted", "inserted": "– inserted", "duplicates": "– known already",
+        "accepted": "accepted", "inserted": "· inserted", "duplicates": "· known already",
         "filtered": "filtered", "rejected": "rejected",
     }  # fmt: skip
     rows = [(shown, songs[name], events[name]) for name, shown in names.items()]
@@ -394,9 +408,8 @@ def _tables_table(report: Mapping[str, Any]) -> Table | None:
     tables = report.get("tables")
     if not tables:
         return None
-    rows = [
-        (name, table["inserted"], table["updated"], table["rows"]) for name, table in tables.items()
-    ]
+    columns = ("inserted", "updated", "rows")
+    rows = [(name, *(tables[name][column] for column in columns)) for name in NAMES]
     return Table(("table", "inserted", "updated", "rows after"), rows)
 
 
@@ -418,7 +431,7 @@ def _rejects(rows: Iterable[Row]) -> list[dict[str, Any]]:
 def _star_charts(star: Star | None) -> list[Chart]:
     if star is None or not star.days:
         return []
-    return [_plays_chart(star), _hours_chart(star), _levels_chart(star), _new_users_chart(star)]
+    return [_plays_chart(star), _new_users_chart(star), _levels_chart(star), _hours_chart(star)]
 
 
 def _series(star: Star, by_day: Mapping[dt.date, Sequence[int]]) -> Series:
@@ -429,7 +442,7 @@ def _plays_chart(star: Star) -> Chart:
     series = _series(star, {row["day"]: [row["plays"]] for row in star.days})
     title = f"Plays by {series.unit}"
     table = _series_table(series, "plays")
-    return Chart(title, figures.bars(title, series, wide=True), table, _series_note(series))
+    return Chart(title, figures.bars(title, series), table, _series_note(series))
 
 
 def _hours_chart(star: Star) -> Chart:
@@ -555,7 +568,7 @@ def _history(found: Facts) -> Chart:
             run["command"],
             _STATUS_WORDS.get(run["status"], run["status"]),
             f"{run['started_at']:%Y-%m-%d %H:%M}",
-            None if run["seconds"] is None else duration(run["seconds"]),
+            run["seconds"],
             run["records"],
             run["rejects"],
             run["added"],
@@ -583,10 +596,10 @@ def _history_run(run: Row) -> Row:
 
 def duration(seconds: float) -> str:
     """Return seconds for people to read."""
-    if seconds < 59.95:  # noqa: PLR2004 - rounds to a minute
+    if seconds < _MINUTE:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:  # noqa: PLR2004
+    if minutes < 60:  # noqa: PLR2004 - an hour
         return f"{minutes} min {rest:02} s"
     return f"{minutes // 60} h {minutes % 60:02} min"
 
@@ -594,7 +607,7 @@ def duration(seconds: float) -> str:
 def share(part: int, whole: int) -> str:
     """Return a share in percent; never 0 of something, nor all of not everything."""
     if not whole:
-        return "–"
+        return "none"
     percent = 100 * part / whole
     if 0 < percent < 0.1:  # noqa: PLR2004
         return "< 0.1 %"
@@ -627,7 +640,9 @@ def _moment(moment: dt.datetime | None) -> str:
 def _cell(value: object) -> str:
     """Return a table's cell."""
     if value is None:
-        return "–"
+        return ""
+    if isinstance(value, float):
+        return f"{value:.2f} s" if value < _MINUTE else duration(value)
     return f"{value:,}" if isinstance(value, int) else _words(value)
 
 

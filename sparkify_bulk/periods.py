@@ -10,7 +10,9 @@ Unit = Literal["day", "week", "month", "year"]
 
 # More points than this can't be told apart, nor read in a table.
 MOST = 400
+# How long a period is at least; and from its first day, to a day in the next.
 _DAYS = {"day": 1, "week": 7, "month": 28, "year": 365}
+_NEXT = {"day": 1, "week": 7, "month": 31, "year": 366}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Series:
     @property
     def labels(self) -> list[str]:
         """What the periods are called, unambiguously."""
-        return [_LABELS[self.unit](start) for start in self.starts]
+        return [_label(start, self.unit) for start in self.starts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,15 @@ def gaps(days: Iterable[dt.date]) -> Iterator[Gap]:
             yield Gap(before + one, after - one)
 
 
+def _label(start: dt.date, unit: Unit) -> str:
+    if unit == "week":
+        return f"week of {start}"
+    return f"{start}"[: {"day": 10, "month": 7, "year": 4}[unit]]
+
+
 def _unit(first: dt.date, last: dt.date) -> Unit:
     days = (last - first).days + 1
-    fitting: list[Unit] = [
-        unit for unit in ("day", "week", "month") if days <= MOST * _DAYS[unit]
-    ]
+    fitting: list[Unit] = [unit for unit in ("day", "week", "month") if days <= MOST * _DAYS[unit]]
     return fitting[0] if fitting else "year"
 
 
@@ -89,12 +95,3 @@ def _starts(first: dt.date, last: dt.date, unit: Unit) -> Iterator[dt.date]:
         yield start
         # A day in the next period, whose start it is then reduced to.
         start = _start(start + dt.timedelta(days=_NEXT[unit]), unit)
-
-
-_NEXT = {"day": 1, "week": 7, "month": 31, "year": 366}
-_LABELS = {
-    "day": dt.date.isoformat,
-    "week": lambda day: f"week of {day}",
-    "month": lambda day: f"{day:%Y-%m}",
-    "year": lambda day: f"{day.year}",
-}

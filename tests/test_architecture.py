@@ -22,7 +22,7 @@ STEPS = {
 GROUND = {"tables", "statements", "settings", "errors", "measure"}
 STORY = {"run", "collect", "build", "pipeline", "bench", "doctor"}
 SPEECH = {"cli", "commands"}
-KNOW_PSYCOPG = {"connection", "lanes", "stage", "merge", "ledger", "query"} | STORY
+KNOW_PSYCOPG = {"connection", "lanes", "stage", "merge", "ledger", "query", "facts"} | STORY
 KNOW_POLARS = {"extract", "transform", "gather", "stage"}
 
 

@@ -153,6 +153,36 @@ def _print_table(found: "Answer", limit: int) -> None:
 
 
 @click.command()
+@options(
+    option(
+        "--output",
+        prefix=f"{PREFIX}REPORT_",
+        metavar="FILE",
+        type=FOLDER,
+        required=True,
+        help="Where the page goes; a file that exists is replaced.",
+    ),
+    option("--run", "run_id", metavar="N", type=int, help="Another run than the last."),
+    DSN,
+    SCHEMA,
+)
+def report(output: Path, run_id: int | None, dsn: str | None, schema: str) -> None:
+    """Write a page about the last load or reload, and about the star as it is now.
+
+    One HTML file, for browsers and for mail: whether all is well, where the time went, what was
+    rejected, what the star holds, and how the runs before went.
+
+    Example: sparkify-bulk report --output sparkify.html
+    """
+    from sparkify_bulk import page, run
+
+    page.check_output(output)
+    with run.open_connection(dsn) as connection:
+        page.write(connection, schema, output, run_id)
+    click.echo(f"Written: {output}")
+
+
+@click.command()
 @SCHEMA
 @option("--mermaid", is_flag=True, help="Print an entity-relationship diagram instead.")
 @option("--roles", is_flag=True, help="Print what makes a loading and a reading role instead.")
