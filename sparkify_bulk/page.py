@@ -238,7 +238,7 @@ def _run_notes(found: Facts) -> list[str]:
         last = later[0]
         words = _STATUS_WORDS.get(last["status"], last["status"])
         notes.append(
-            f"It is not the latest: run {last['run_id']} ({last['command']}, {words}) came after it."
+            f"It is not the latest: run {last['run_id']} ({last['command']}, {words}) came later."
         )
     return notes
 
