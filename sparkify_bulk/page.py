@@ -34,7 +34,7 @@ _MOST_STEPS = 40
 # What rounds to one, in seconds.
 _MINUTE = 59.95
 _MOST_GAPS = 20
-_TEXT_LENGTH = 160
+TEXT_LENGTH = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -652,4 +652,4 @@ def _words(value: object) -> str:
     Marks that turn the direction of writing around would change what stands beside it.
     """
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
-    return text if len(text) <= _TEXT_LENGTH else f"{text[:_TEXT_LENGTH]}…"
+    return text if len(text) <= TEXT_LENGTH else f"{text[:TEXT_LENGTH]}…"
