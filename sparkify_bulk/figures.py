@@ -252,7 +252,7 @@ def _axes(figure: Figure) -> Axes:
 
 def _plain(axes: Axes) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, pad=5)
     axes.set_axisbelow(True)
 
 
