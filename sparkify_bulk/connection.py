@@ -103,7 +103,8 @@ def parse_conninfo(dsn: str) -> list[ConninfoOption]:
     given = {option.keyword.decode(): option.val.decode(errors="replace")
              for option in options if option.val is not None}  # fmt: skip
     is_url = dsn.startswith(_URL_PREFIXES)
-    if not options or not _is_plausible(given, is_url=is_url) or (not is_url and _repeats(dsn)):
+    misleads = _misplaces_at(dsn) if is_url else _repeats(dsn)
+    if not options or not _is_plausible(given) or misleads:
         raise DatabaseError(
             "the connection string can't be read",
             hint="write it as postgresql://user@host:port/database, where a password's @ : / ? # % "
@@ -113,15 +114,19 @@ def parse_conninfo(dsn: str) -> list[ConninfoOption]:
     return options
 
 
-def _is_plausible(given: dict[str, str], *, is_url: bool) -> bool:
+def _is_plausible(given: dict[str, str]) -> bool:
     """Tell whether a connection string may mean what libpq reads into it.
 
     A password with `@`, `:` or `/` in it, not escaped, lends its parts to host, port and database,
     and those would be quoted when the connection fails.
     """
-    if not _HOSTS.fullmatch(given.get("host", "")) or not _PORTS.fullmatch(given.get("port", "")):
-        return False
-    return not (is_url and "@" in given.get("dbname", "") + given.get("user", ""))
+    hosts, ports = given.get("host", ""), given.get("port", "")
+    return bool(_HOSTS.fullmatch(hosts) and _PORTS.fullmatch(ports))
+
+
+def _misplaces_at(url: str) -> bool:
+    """Tell whether an `@` stands behind the host: a password with a `/` may be before it."""
+    return "@" in url.partition("://")[2].partition("/")[2]
 
 
 def _repeats(dsn: str) -> bool:

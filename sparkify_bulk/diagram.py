@@ -3,6 +3,7 @@
 import re
 
 from sparkify_bulk import statements
+from sparkify_bulk.settings import DEFAULT_SCHEMA
 from sparkify_bulk.tables import STAR, Table
 
 
@@ -15,13 +16,20 @@ def ddl(schema: str) -> str:
         for table in STAR
         for name in statements.constraints(group, table.name)
     ]
-    head = f"CREATE SCHEMA IF NOT EXISTS {schema};\nSET search_path = {schema};\n"
+    name = _quoted(schema)
+    head = f"CREATE SCHEMA IF NOT EXISTS {name};\nSET search_path = {name};\n"
     return "\n".join([head, *(statements.read(name) for name in names)])
 
 
 def roles(schema: str) -> str:
     """Return the statements that make the roles of a star, as one script for psql."""
-    return re.sub(r"\bsparkify(?=_|\b)", schema, statements.read("roles/least_rights"))
+    script = statements.read("roles/least_rights")
+    return re.sub(r"\bsparkify_", f"{schema}_", re.sub(r"\bsparkify\b", _quoted(schema), script))
+
+
+def _quoted(name: str) -> str:
+    """Quote a name that may be a word of SQL; the usual one is easier to read as it is."""
+    return name if name == DEFAULT_SCHEMA else f'"{name}"'
 
 
 def mermaid() -> str:

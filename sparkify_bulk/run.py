@@ -31,7 +31,7 @@ from sparkify_bulk.lanes import Step
 from sparkify_bulk.manifest import Kind
 from sparkify_bulk.report import InputReport, Phase, Report
 from sparkify_bulk.settings import Schemas, Settings, schemas
-from sparkify_bulk.stage import Target, see_staging, unsee_staging, use_schemas
+from sparkify_bulk.stage import Target, see_staging, stay, unsee_staging, use_schemas
 
 logger = logging.getLogger("sparkify_bulk")
 
@@ -131,7 +131,7 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
             # Before any function is called: one in `public` with a closer signature would win.
             use_schemas(publisher, names.star)
             # Nothing is held but the lock until the end, so waiting in a transaction does no harm.
-            publisher.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            stay(publisher)
             _take_lock(run)
             _put_on_record(run)
             clear(run)
@@ -157,6 +157,7 @@ def open_connection(dsn: str | None) -> Iterator[Connection]:
     """Open a connection for a command that only looks, with the same server and the same errors."""
     address, _ = find_server(dsn)
     with _refusals(), connect(address) as connection:
+        warn_of_weak_tls(connection)
         yield connection
 
 

@@ -142,6 +142,7 @@ class Fill:
         self._table = sql.Identifier(schema, table)
         connection.execute("BEGIN")
         use_schemas(connection, schema)
+        stay(connection)
         connection.execute(statements.read(f"schema/{table}"))
         self.rows = 0
 
@@ -211,6 +212,14 @@ def use_schemas(connection: Connection, *names: str) -> None:
     connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
 
 
+def stay(connection: Connection) -> None:
+    """Let a transaction wait for the client as long as it takes, whatever the role's limit is.
+
+    It holds nothing that others wait for, and keepalives end it if the client is gone.
+    """
+    connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
 def stage_batch(
     lane: Lane,
     batch: Batch,
@@ -234,6 +243,7 @@ def stage_batch(
     names = ledger_names(batch.root, files)
     books = Books(files)
     with lane.connection.transaction():
+        stay(lane.connection)
         # Nothing staged outlives a crash anyway, and the commit that publishes is synchronous.
         lane.connection.execute("SET LOCAL synchronous_commit = off")
         for part in extract(batch, books, slowly=target.slowly):

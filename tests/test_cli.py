@@ -261,6 +261,26 @@ def test_schema_draws_the_star(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["star.svg"]
 
 
+def test_a_schema_may_be_named_like_a_word_of_sql(
+    database: str, committed: Path, connection: Connection
+) -> None:
+    """It is quoted wherever it stands."""
+    for command in ("reload", "load", "verify", "plan"):
+        done = run(command, str(committed), "--dsn", database, "--schema", "order")
+        assert done.returncode == 0, done.stderr
+    for words in (["show"], ["rejects"], ["rejects", "replay"], ["runs"]):
+        done = run(*words, "--dsn", database, "--schema", "order")
+        assert done.returncode == 0, done.stderr
+    words = ("psql", "--schema", "order", "--dsn", database)
+    assert run(*words, "-Atc", "SELECT count(*) FROM songplays").stdout.strip() == "2110"
+    connection.execute(run("schema", "--schema", "table").stdout.encode())
+    roles = run("schema", "--schema", "user", "--roles").stdout
+    with connection.transaction(force_rollback=True):
+        connection.execute(roles.encode())
+        made = "SELECT count(*) FROM pg_namespace WHERE nspname ~ '^user(_|$)'"
+        assert connection.execute(made).fetchone() == (4,)
+
+
 def test_psql_sees_the_star(database: str, committed: Path) -> None:
     """The psql that opens has the star's schema on its path."""
     run("reload", str(committed), "--dsn", database)

@@ -588,6 +588,33 @@ def test_only_what_passes_is_tried_again(
     assert len(begun) == runs
 
 
+# --- what a role's settings say ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_limit_on_idle_transactions_does_not_end_a_run(
+    star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Reading takes longer than the role's limit; the lock and what was begun are still there."""
+    limit = sql.SQL("ALTER DATABASE {} SET idle_in_transaction_session_timeout = '200ms'")
+    query(star, limit.format(sql.Identifier(star.rpartition("dbname=")[2])))
+    tree.logs("b.json", event(8))
+    young = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND state = 'idle in transaction' AND state_change > clock_timestamp() - interval '0.6 s'"""
+    read = stage.extract
+    waited = []
+
+    def read_for_long(*args: Any, **options: Any) -> Any:
+        while query(star, young) != [(0,)]:
+            pass
+        waited.append(1)
+        yield from read(*args, **options)
+
+    monkeypatch.setattr(stage, "extract", read_for_long)
+    assert run(command, tree.root, dsn=star, jobs=1, retries=0).status == "succeeded"
+    assert waited
+
+
 # --- nobody else's functions --------------------------------------------------------------------
 
 TRAPS = (

@@ -69,3 +69,39 @@ def test_the_documented_rights_are_enough_and_no_more(closed: str, tree: Tree) -
     with pytest.raises(DatabaseError, match="not enough rights") as caught:
         sparkify_bulk.load(tree.root, dsn=analyst)
     assert "docs/rights.md" in (caught.value.hint or "")
+
+
+def test_the_roles_can_nothing_besides(closed: str, tree: Tree) -> None:
+    """No attribute, no membership, and no right but those named, also on what runs have made."""
+    tree.songs("a.json", song())
+    tree.logs("a.json", event(1))
+    grant(closed)
+    loader = of(closed, ROLES[0])
+    sparkify_bulk.reload(tree.root, dsn=loader)
+    sparkify_bulk.load(tree.root, dsn=loader)
+    extra = """SELECT rolname FROM pg_roles WHERE rolname LIKE 'sparkify\\_%' AND (rolsuper
+        OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)"""
+    assert query(closed, extra) == []
+    members = """SELECT roleid::regrole, member::regrole FROM pg_auth_members
+        WHERE roleid::regrole::text || member::regrole::text LIKE '%sparkify%'"""
+    assert query(closed, members) == []
+    role = "FROM unnest(%s::text[]) AS role"
+    on_database = f"""SELECT role, can {role}, unnest('{{CREATE,CONNECT,TEMPORARY}}'::text[]) AS can
+        WHERE has_database_privilege(role, current_database(), can)"""
+    assert set(query(closed, on_database, [list(ROLES)])) == {
+        ("sparkify_loader", "CONNECT"),
+        ("sparkify_loader", "TEMPORARY"),
+        ("sparkify_analyst", "CONNECT"),
+    }
+    on_schemas = f"""SELECT role, nspname, can {role}, pg_namespace,
+        unnest('{{CREATE,USAGE}}'::text[]) AS can
+        WHERE nspname !~ '^pg_|^information_schema$' AND has_schema_privilege(role, oid, can)"""
+    own = ("sparkify", "sparkify_build", "sparkify_ledger", "sparkify_staging")
+    assert set(query(closed, on_schemas, [list(ROLES)])) == {
+        ("sparkify_analyst", "sparkify", "USAGE"),
+        *(("sparkify_loader", name, can) for name in own for can in ("CREATE", "USAGE")),
+    }
+    on_tables = """SELECT DISTINCT grantee::regrole::text, privilege_type
+        FROM pg_class, aclexplode(relacl) WHERE relnamespace = 'sparkify'::regnamespace
+        AND grantee <> relowner"""
+    assert query(closed, on_tables) == [("sparkify_analyst", "SELECT")]

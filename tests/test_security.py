@@ -6,22 +6,27 @@ import io
 import itertools
 import logging
 import os
+import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import psycopg
 import pytest
 from click.testing import CliRunner
 from conftest import SERVER, lack
-from servers import DEBIAN, free_port, running
-from trees import Tree, event, song
+from psycopg import sql
+from servers import DEBIAN, Server, free_port, running
+from trees import Tree, event, query, song
 
 import sparkify_bulk
-from sparkify_bulk import cli, doctor, redaction
-from sparkify_bulk.connection import connect
+from sparkify_bulk import cli, doctor, redaction, stage
+from sparkify_bulk.connection import Connection, connect, parse_conninfo
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
+from sparkify_bulk.run import open_connection
 
 PACKAGE = Path(sparkify_bulk.__file__).parent
 
@@ -61,20 +66,46 @@ def test_no_malformed_connection_string_shows_its_password(
     assert len(DSNS) > 300
 
 
-def test_a_password_of_digits_is_not_taken_for_a_port() -> None:
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://localhost:54321/Pssst9@127.0.0.1/d",
+        "postgresql://localhost:54321/x?user=Pssst9@127.0.0.1/d",
+    ],
+)
+def test_a_password_of_digits_is_not_taken_for_a_port(dsn: str) -> None:
     """What is not escaped there would be quoted: as the port that refuses, or as a name."""
-    with (
-        pytest.raises(DatabaseError, match="can't be read") as caught,
-        connect("postgresql://localhost:54321/Pssst9@127.0.0.1/d"),
-    ):
+    with pytest.raises(DatabaseError, match="can't be read") as caught, connect(dsn):
         pass
     assert "54321" not in str(caught.value)
 
 
-def test_the_command_shows_no_password_and_warns_of_one_that_everybody_sees() -> None:
+@pytest.mark.parametrize(
+    ("dsn", "name", "value"),
+    [
+        ("postgresql://u%40example.org:p@h/d", "user", "u@example.org"),
+        ("postgresql://u:p%40%3A%2F@h/d%40", "dbname", "d@"),
+        ("host=h password='one host=two' user=u", "password", "one host=two"),
+        ("host=h password='it\\'s port=1'", "password", "it's port=1"),
+    ],
+)
+def test_what_is_escaped_or_quoted_is_taken(dsn: str, name: str, value: str) -> None:
+    """Signs that would lead astray do no harm where they are written as they should be."""
+    given = {option.keyword.decode(): option.val for option in parse_conninfo(dsn)}
+    assert given[name] == value.encode()
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u:hush8@127.0.0.1:1/d",
+        "host=127.0.0.1 port=1 user=u password=hush8",
+        "host=127.0.0.1 port=1 user=u password = 'hush8'",
+    ],
+)
+def test_the_command_shows_no_password_and_warns_of_one_that_everybody_sees(dsn: str) -> None:
     """The process list shows arguments to everybody on the machine."""
     command = [sys.executable, "-m", "sparkify_bulk", "runs", "--dsn"]
-    dsn = "postgresql://u:hush8@127.0.0.1:1/d"
     done = subprocess.run([*command, dsn], capture_output=True, check=False)
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 4
@@ -85,6 +116,78 @@ def test_the_command_shows_no_password_and_warns_of_one_that_everybody_sees() ->
     said = (done.stdout + done.stderr).decode()
     assert "hush8" not in said
     assert "everybody" not in said
+
+
+def test_psql_is_given_a_password_by_its_environment(tmp_path: Path) -> None:
+    """So is all else that the connection string says; nothing of it is an argument."""
+    stand_in = tmp_path / "psql"
+    stand_in.write_text('#!/bin/sh\necho "$@"\necho "$PGPASSWORD $PGHOST $PGUSER"\n')
+    stand_in.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SPARKIFY_BULK_DSN": "host=/nowhere user=u password=hush8",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "sparkify_bulk", "psql", "-l"],
+        capture_output=True, check=True, text=True, env=os.environ | environment,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["-l", "hush8 /nowhere u"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["postgresql://u:{}@h/d", "host=h password={} user=u", "password = '{} {}'", "PASSWORD={}"],
+)
+def test_what_looks_like_a_password_is_cut_out_too(text: str) -> None:
+    """Nobody has told of it; where it stands says what it is."""
+    cut = redaction.redact(f"no server at {text.format('Qwx81', 'Qwx82')}, says libpq")
+    assert "Qwx" not in cut
+    assert redaction.MASK in cut
+    assert cut.startswith("no server at ")
+
+
+@pytest.mark.parametrize("name", ["password", "sslpassword"])
+def test_passwords_of_a_connection_string_are_learned(name: str) -> None:
+    """They are known before anybody else hears of them."""
+    parse_conninfo(f"host=/nowhere {name}=Learned-{name}")
+    assert redaction.redact(f"x Learned-{name} y") == "x *** y"
+
+
+CRASH = """
+import logging
+from sparkify_bulk import cli, pipeline, redaction
+
+def crash(*_):
+    logging.getLogger("sparkify_bulk").warning("in %s", "hush8/pass")
+    raise ValueError("hush8/pass")
+
+redaction.learn("hush8/pass")
+pipeline.reload = crash
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("on_terminal", [False, True], ids=["piped", "terminal"])
+def test_neither_log_nor_traceback_of_a_command_shows_a_password(
+    tree: Tree, on_terminal: bool
+) -> None:
+    """Whatever fails in it, and wherever stderr goes."""
+    ours, theirs = pty.openpty() if on_terminal else os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-c", CRASH, "reload", tree.root],
+        stdout=subprocess.PIPE, stderr=theirs, check=False,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "200"},
+    )  # fmt: skip
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError), os.fdopen(ours, "rb", buffering=0) as shown:
+        while block := shown.read(65536):
+            said += block
+    assert done.returncode == 1
+    assert b"in ***" in said
+    assert b"ValueError: ***" in said
+    assert b"hush8" not in said.partition(b"Traceback")[0]
+    assert b"hush8/pass" not in said.rpartition(b"ValueError")[2]
 
 
 def test_known_passwords_are_cut_out_of_logs_errors_and_tracebacks(
@@ -194,12 +297,25 @@ def test_anything_weaker_warns_for_a_server_elsewhere(
 ) -> None:
     """It says what is missing, and what to set."""
     tree.logs("a.json", event())
-    sparkify_bulk.reload(logs=tree.log_folder, dsn=over_tls(encrypted, sslmode=mode))
+    dsn = over_tls(encrypted, sslmode=mode)
+    sparkify_bulk.reload(logs=tree.log_folder, dsn=dsn)
     assert said in caplog.text
     assert "use sslmode=verify-full" in caplog.text
     found = tls(over_tls(encrypted, sslmode=mode))
     assert (found.status, said in found.found) == ("warning", True)
     assert "use sslmode=verify-full" in found.hint
+    caplog.clear()
+    with open_connection(dsn):
+        assert said in caplog.text
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_server_on_this_machine_is_no_reason_to_warn(
+    encrypted: dict[str, str], caplog: pytest.LogCaptureFixture, host: str
+) -> None:
+    """Nobody stands between, as far as the name says."""
+    with open_connection(over_tls(encrypted, host=host, sslmode="disable")):
+        assert caplog.records == []
 
 
 @pytest.mark.parametrize(
@@ -250,18 +366,89 @@ def test_row_values_stay_out_of_logs_on_both_sides(tree: Tree) -> None:
     assert "line" in shown.getvalue()
 
 
-def test_nothing_in_the_package_speaks_to_the_network_but_libpq() -> None:
-    """No telemetry: no module for it is imported anywhere."""
-    known = {"http", "urllib.request", "requests", "httpx", "aiohttp", "smtplib", "ftplib", "ssl"}
+def test_a_copy_that_fails_quotes_no_row(server: Server, connection: Connection) -> None:
+    """The server tells the line alone: what came in binary it can't show."""
+    connection.execute("CREATE TABLE refusing (words text)")
+    connection.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'refused'; END $$"
+    )
+    connection.execute(
+        "CREATE TRIGGER t BEFORE INSERT ON refusing FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    with pytest.raises(psycopg.errors.RaiseException) as caught:
+        stage.copy(connection, sql.Identifier("refusing"), pl.DataFrame({"words": ["Vutsrqp"]}))
+    assert "COPY refusing, line 1" in str(caught.value)
+    assert "Vutsrqp" not in str(caught.value)
+    assert "Vutsrqp" not in (server.home / "log").read_text()
+
+
+def test_an_error_of_the_server_shows_no_row(database: str, tree: Tree) -> None:
+    """A constraint of somebody's own refuses a row: error and record name it, and quote nothing."""
+    tree.logs("a.json", event(1))
+    sparkify_bulk.reload(tree.root, dsn=database)
+    query(database, f"ALTER TABLE sparkify.users ADD CHECK (last_name <> '{PRIVATE}')")
+    tree.logs("b.json", event(2, lastName=PRIVATE))
+    with pytest.raises(SparkifyBulkError, match="violates check constraint") as caught:
+        sparkify_bulk.load(tree.root, dsn=database)
+    assert PRIVATE not in f"{caught.value} {caught.value.hint}"
+    record = query(database, "SELECT error || report::text FROM sparkify_ledger.runs")
+    assert PRIVATE not in repr(record)
+
+
+# What speaks to a network in the standard library, and what people use for it.
+NETWORK = {
+    "aiohttp", "asyncio", "ftplib", "http", "httpx", "imaplib", "poplib", "requests", "smtplib",
+    "socketserver", "ssl", "telnetlib", "urllib.request", "urllib3", "websockets", "xmlrpc",
+}  # fmt: skip
+
+
+def imports(path: Path) -> set[str]:
+    """Return what a module imports: modules, and names in them."""
     found = set()
-    for path in PACKAGE.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                found.add(node.module)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_nothing_in_the_package_speaks_to_the_network_but_libpq() -> None:
+    """No telemetry: no module for it is imported anywhere, and sockets are the machine's own."""
+    found, sockets = set(), set()
+    for path in PACKAGE.rglob("*.py"):
+        found |= imports(path)
+        sockets |= set(re.findall(r"\bsocket\.(\w+)", path.read_text()))
     assert "psycopg" in found
-    assert not {name for name in found if name in known or name.partition(".")[0] in known}
+    assert "sparkify_bulk.pipeline" in found
+    assert not {
+        name
+        for name in found
+        if any(f"{name}.".startswith(f"{one}.") for one in NETWORK) or name.startswith("socket.")
+    }
+    assert sockets == {"gethostname", "socket", "AF_UNIX"}
+
+
+LISTENING = """
+import sys
+heard = []
+sys.addaudithook(lambda event, args: heard.append(event) if event.split(".")[0] in
+                 ("socket", "urllib", "http", "smtplib", "ftplib") else None)
+import sparkify_bulk
+for command in (sparkify_bulk.reload, sparkify_bulk.load):
+    command(sys.argv[1], dsn=sys.argv[2])
+print(sorted(set(heard) - {"socket.gethostname", "socket.__new__"}))
+"""
+
+
+def test_a_run_opens_no_connection_but_libpqs(database: str, tree: Tree) -> None:
+    """Whatever the libraries are that it imports: the interpreter is asked what it did."""
+    tree.songs("a.json", song())
+    tree.logs("a.json", event())
+    command = [sys.executable, "-c", LISTENING, tree.root, database]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_a_function_that_stands_in_for_a_built_in_one_is_never_called(

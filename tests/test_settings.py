@@ -14,12 +14,14 @@ HERE = Path()
 @pytest.mark.parametrize(
     "schema",
     ["", "Upper", "1st", "a-b", 'a"b', "a b", "a;b", "ä", "a\0b", "a\n", "x" * 64, "pg_x",
-     "information_schema"],
+     "information_schema", "public"],
 )  # fmt: skip
 def test_a_schema_that_needs_quotes_is_refused(schema: str) -> None:
     """Only plain lower-case names that aren't PostgreSQL's own are taken."""
     with pytest.raises(UsageError, match="--schema"):
         Settings(HERE, HERE, schema=schema)
+    with pytest.raises(UsageError, match="--schema"):
+        schemas(schema)
 
 
 def test_all_violations_are_reported_together() -> None:
