@@ -236,7 +236,10 @@ def _missing_database(conninfo: str) -> tuple[str, str] | None:
         maintenance = make_conninfo(conninfo, dbname=database)
         try:
             with _open(maintenance) as connection:
-                query = "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s"
+                # An operator, too, may have one in `public` that stands in for it.
+                query = (
+                    "SELECT 1 FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) %s"
+                )
                 if connection.execute(query, (wanted,)).fetchone():
                     return None
                 return maintenance, str(wanted)

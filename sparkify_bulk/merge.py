@@ -65,19 +65,25 @@ def star_exists(connection: Connection, star: str) -> bool:
 
 def make_schema(connection: Connection, name: str) -> None:
     """Make a schema where it doesn't exist; asking first needs no right to make one."""
-    exists = connection.execute(
-        "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (name,)
-    ).fetchone()
-    if not exists:
-        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)))
+    with connection.transaction():
+        # Operators are looked up by the path, too.
+        use_schemas(connection, name)
+        exists = connection.execute(
+            "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (name,)
+        ).fetchone()
+        if not exists:
+            make = sql.SQL("CREATE SCHEMA IF NOT EXISTS {}")
+            connection.execute(make.format(sql.Identifier(name)))
 
 
 def drop_tables(connection: Connection, *schemas: str) -> None:
     """Drop the tables that runs left in schemas."""
-    tables = connection.execute(
-        "SELECT schemaname, tablename FROM pg_catalog.pg_tables WHERE schemaname = ANY (%s)",
-        (list(schemas),),
-    ).fetchall()
+    with connection.transaction():
+        use_schemas(connection, *schemas)
+        tables = connection.execute(
+            "SELECT schemaname, tablename FROM pg_catalog.pg_tables WHERE schemaname = ANY (%s)",
+            (list(schemas),),
+        ).fetchall()
     if not tables:
         return
     names = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)

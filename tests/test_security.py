@@ -451,25 +451,82 @@ def test_a_run_opens_no_connection_but_libpqs(database: str, tree: Tree) -> None
     assert done.stdout.strip() == "[]", done.stderr
 
 
+# All that PostgreSQL brings along, once more in `public`: functions and operators that fail when
+# they are called, and views that fail when they are read. What can't be made so is left out.
+STAND_INS = """
+CREATE FUNCTION public.sprung() RETURNS integer LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'a stand-in was called'; END $$;
+DO $make$
+DECLARE made record;
+BEGIN
+    FOR made IN
+        SELECT format('CREATE FUNCTION public.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L', proname,
+            pg_get_function_identity_arguments(oid), pg_get_function_result(oid),
+            format('BEGIN RAISE EXCEPTION %L; END', 'a stand-in was called: ' || proname))
+        FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND prokind = 'f'
+        UNION ALL
+        SELECT format('CREATE OPERATOR public.%s (FUNCTION = public.%I%s%s)', oprname, proname,
+            ', LEFTARG = ' || nullif(oprleft, 0)::regtype, ', RIGHTARG = ' || oprright::regtype)
+        FROM pg_operator JOIN pg_proc ON pg_proc.oid = oprcode
+        UNION ALL
+        SELECT format('CREATE VIEW public.%I AS SELECT it.* FROM public.sprung(),'
+            ' pg_catalog.%1$I it', relname)
+        FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind IN ('r', 'v')
+    LOOP
+        BEGIN
+            EXECUTE made.format;
+        EXCEPTION WHEN OTHERS THEN
+        END;
+    END LOOP;
+END $make$;
+"""
+
+
+def plant(connection: Connection) -> None:
+    """Plant stand-ins in a database, and let `public` be searched first."""
+    connection.execute(STAND_INS.encode())
+    found = connection.execute(
+        "SELECT (SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace),"
+        " (SELECT count(*) FROM pg_operator WHERE oprnamespace = 'public'::regnamespace),"
+        " (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace)"
+    ).fetchone()
+    assert found is not None
+    assert all(some > few for some, few in zip(found, (2000, 700, 100), strict=True))
+    path = sql.SQL("ALTER DATABASE {} SET search_path = public, pg_catalog")
+    connection.execute(path.format(sql.Identifier(connection.info.dbname)))
+
+
 def test_a_function_that_stands_in_for_a_built_in_one_is_never_called(
     database: str, tree: Tree
 ) -> None:
-    """Whoever may make functions in `public` can't run code as the loading role."""
+    """Whoever may make functions in `public` can't run code as the loading role.
+
+    Nor can operators and tables there mislead it, even where `public` is to be searched first.
+    """
     tree.songs("a.json", song())
-    tree.logs("a.json", event())
+    tree.logs("a.json", event(), b"{broken")
     with psycopg.connect(database, autocommit=True) as connection:
-        for name, arguments, returned in (
-            ("to_timestamp", "double precision", "timestamptz"),
-            ("set_config", "text, text, boolean", "text"),
-            ("current_setting", "text", "text"),
-            ("hashtextextended", "text, integer", "bigint"),
-        ):
-            connection.execute(
-                f"CREATE FUNCTION public.{name}({arguments}) RETURNS {returned} LANGUAGE plpgsql"
-                " AS $$ BEGIN RAISE 'called'; END $$"
-            )
-        connection.execute(
-            "ALTER DATABASE " + connection.info.dbname + " SET search_path = public, pg_catalog"
-        )
-    for command in ("reload", "load", "reload"):
-        getattr(sparkify_bulk, command)(tree.root, dsn=database)
+        plant(connection)
+    with (
+        psycopg.connect(database) as connection,
+        pytest.raises(psycopg.errors.RaiseException, match="stand-in"),
+    ):
+        connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'x'")
+    for words in (
+        ["reload", tree.root], ["load", tree.root, "--rehash"], ["reload", tree.root],
+        ["verify", tree.root], ["plan", tree.root], ["rejects", "replay"], ["rejects"], ["runs"],
+        ["show"],
+    ):  # fmt: skip
+        command = [*map(str, words), "--dsn", database]
+        done = CliRunner().invoke(cli.cli, command, standalone_mode=False)
+        assert done.exception is None, (words, done.exception)
+
+
+def test_no_stand_in_is_called_where_a_missing_database_is_looked_up() -> None:
+    """That is done in another database, whose `public` may be anybody's."""
+    with running(SERVER) as server:
+        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+            plant(connection)
+        with pytest.raises(DatabaseError, match='"nowhere" does not exist'):
+            connect(server.dsn("nowhere"))
+        connect(server.dsn("made"), create_database=True).close()
