@@ -1,5 +1,6 @@
 """Through the real pgbouncer, which lends a server's connection for one transaction at a time."""
 
+import contextlib
 import logging
 import os
 import pwd
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from conftest import lack
 from fault_ground import BUSY, REJECTED, Halting
@@ -17,8 +19,13 @@ from servers import Server, wait_until_up
 from trees import Tree, event, query, read_star, slow_star, song
 
 import sparkify_bulk
-from sparkify_bulk import connection, doctor
+from sparkify_bulk import connection, doctor, pipeline
+from sparkify_bulk.errors import RejectLimitError
+from sparkify_bulk.settings import Settings
 
+SIZE = 8
+# What the pooler itself sets anew for whoever it lends a session to.
+FOLLOWED = ["application_name", "client_encoding", "DateStyle", "TimeZone"]
 SETTINGS = """\
 [databases]
 * = host={server} user=postgres
@@ -28,7 +35,7 @@ listen_port = 6432
 unix_socket_dir = {home}
 auth_type = any
 pool_mode = {mode}
-default_pool_size = 8
+default_pool_size = {size}
 server_reset_query_always = 0
 """
 
@@ -42,7 +49,9 @@ def pooled(request: pytest.FixtureRequest, server: Server, database: str) -> Ite
     with tempfile.TemporaryDirectory(prefix="spb_pool_") as folder:
         home = Path(folder)
         settings = home / "pgbouncer.ini"
-        settings.write_text(SETTINGS.format(server=server.home, home=home, mode=request.param))
+        settings.write_text(
+            SETTINGS.format(server=server.home, home=home, mode=request.param, size=SIZE)
+        )
         rights = {}
         if os.geteuid() == 0:
             # It refuses to run as root.
@@ -79,6 +88,48 @@ def test_a_star_is_loaded_and_rebuilt_through_a_pooler(
     assert "through a pooler" in caplog.text
     left = "SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text ~ '_temp_'"
     assert query(database, left) == [(0,)]
+
+
+def left_in_sessions(pooled: str) -> list[object]:
+    """Return what is left in all sessions that the pooler lends: settings, statements, locks."""
+    query = """
+        SELECT 'setting ' || name || ' = ' || setting FROM pg_settings
+        WHERE source = 'session' AND name <> ALL (%s)
+        UNION ALL SELECT 'statement ' || name FROM pg_prepared_statements
+        UNION ALL SELECT 'cursor ' || name FROM pg_cursors WHERE name <> ''
+        UNION ALL SELECT 'lock' FROM pg_locks
+        WHERE locktype = 'advisory' AND pid = pg_backend_pid()
+        UNION ALL SELECT relname FROM pg_class
+        WHERE relnamespace = pg_my_temp_schema() AND relkind IN ('r', 'v')"""
+    found: list[object] = []
+    with contextlib.ExitStack() as stack:
+        backends = set()
+        # Each holds its session, so that the next one is lent another.
+        for _ in range(SIZE):
+            lent = stack.enter_context(psycopg.connect(pooled, prepare_threshold=None))
+            found += lent.execute(query, [FOLLOWED]).fetchall()
+            backends.add(lent.execute("SELECT pg_backend_pid()").fetchall()[0])
+        assert len(backends) == SIZE
+    return found
+
+
+def test_nothing_is_left_in_a_session_that_a_pooler_lends_to_others(
+    pooled: str, tree: Tree
+) -> None:
+    """Whatever runs, and however it ends."""
+    tree.songs("a.json", song())
+    tree.logs("a.json", event(1), {"page": "NextSong"})
+    sparkify_bulk.reload(tree.root, dsn=pooled, jobs=2)
+    tree.logs("b.json", event(2), b"{broken")
+    for command in (sparkify_bulk.reload, sparkify_bulk.load):
+        with pytest.raises(RejectLimitError):
+            command(tree.root, dsn=pooled, jobs=2, max_rejects=0)
+    sparkify_bulk.load(tree.root, dsn=pooled, jobs=2)
+    settings = Settings(tree.song_folder, tree.log_folder, dsn=pooled)
+    assert pipeline.verify(settings)[1] == []
+    pipeline.replay(settings)
+    pipeline.plan(settings)
+    assert left_in_sessions(pooled) == []
 
 
 def test_the_lock_holds_through_a_pooler_and_is_let_go(
