@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from conftest import SERVER, lack
 from fault_child import BOTH
@@ -24,6 +25,7 @@ from fault_ground import (
     check_after,
     halted,
     locks,
+    wait_until_somebody_waits,
 )
 from servers import free_port, running
 from trees import read_star
@@ -133,6 +135,36 @@ def test_a_pulled_cable_ends_the_run_and_frees_the_lock(
         TOTALS.fired += 1
         assert read_star(dsn) == remote.before
         check_after(remote, command, dsn, "cable pulled")
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["at work", "answers"])
+def test_a_cable_pulled_while_the_server_works_ends_the_run_and_frees_the_lock(
+    remote: Ground, cable: str, answered: bool
+) -> None:
+    """The client has sent all, and waits; the server is busy, or has an answer nobody will get."""
+    with remote.database() as dsn:
+        with (
+            psycopg.connect(dsn) as other,
+            halted_there(remote, cable, "load", "events staged", dsn) as run,
+        ):
+            other.execute("LOCK TABLE sparkify.users")
+            run.go()
+            wait_until_somebody_waits(dsn)
+            assert locks(dsn) == 1
+            pull(cable)
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            try:
+                if answered:
+                    other.rollback()
+                while locks(dsn):
+                    assert time.monotonic() < deadline, "the server keeps the lock"
+                    time.sleep(0.1)
+                assert run.end() == DATABASE, run.said()
+            finally:
+                plug_in(cable)
+        TOTALS.fired += 1
+        assert read_star(dsn) == remote.before
+        check_after(remote, "load", dsn, "cable pulled while the server works")
 
 
 @pytest.mark.parametrize("command", BOTH)
