@@ -207,19 +207,34 @@ def target(lane: Lane) -> Target:
 
 @pytest.mark.parametrize(
     ("what", "accepted", "rejected"),
-    [("vanished", 1, 1), ("shrunk", 2, 0), ("torn", 2, 1), ("grown", 4, 0), ("folder", 1, 1)],
+    [
+        ("vanished", 1, 1),
+        ("shrunk", 2, 0),
+        ("torn", 2, 1),
+        ("grown", 4, 0),
+        ("folder", 1, 1),
+        ("pipe", 1, 1),
+        ("link", 1, 1),
+    ],
 )
 def test_a_file_that_changes_between_listing_and_reading(
     lane: Lane, target: Target, tree: Tree, what: str, *, accepted: int, rejected: int
 ) -> None:
-    """Gone, it is one reject; shorter or longer, it is read as it is; the next file is read."""
+    """Gone, or no file any more, it is one reject; shorter or longer, it is read as it is.
+
+    The next file is read.
+    """
     path = tree.logs("a.json", event(1), event(2))
     tree.logs("b.json", event(3))
     (batch,) = make_manifest("events", str(tree.log_folder)).batches
-    if what in ("vanished", "folder"):
+    if what in ("vanished", "folder", "pipe", "link"):
         path.unlink()
     if what == "folder":
         path.mkdir()
+    if what == "pipe":
+        os.mkfifo(path)
+    if what == "link":
+        path.symlink_to(tree.log_folder / "b.json")
     if what == "shrunk":
         os.truncate(path, SIZE)
     if what == "torn":
