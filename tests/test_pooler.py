@@ -129,6 +129,7 @@ def test_nothing_is_left_in_a_session_that_a_pooler_lends_to_others(
     assert pipeline.verify(settings)[1] == []
     pipeline.replay(settings)
     pipeline.plan(settings)
+    assert sparkify_bulk.ask("top_locations", dsn=pooled).height == 1
     assert left_in_sessions(pooled) == []
 
 

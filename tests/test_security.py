@@ -517,7 +517,7 @@ def test_a_function_that_stands_in_for_a_built_in_one_is_never_called(
     for words in (
         ["reload", tree.root], ["load", tree.root, "--rehash"], ["reload", tree.root],
         ["verify", tree.root], ["plan", tree.root], ["rejects", "replay"], ["rejects"], ["runs"],
-        ["show"],
+        ["show"], ["query", "TABLE songplays"], ["prune", "--older-than", "0d"],
     ):  # fmt: skip
         command = [*map(str, words), "--dsn", database]
         done = CliRunner().invoke(cli.cli, command, standalone_mode=False)
