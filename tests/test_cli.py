@@ -13,6 +13,8 @@ from pathlib import Path
 import click
 import psycopg
 import pytest
+from fault_ground import wait_until_somebody_waits
+from psycopg import sql
 from trees import Tree
 
 from sparkify_bulk import cli
@@ -182,6 +184,41 @@ def test_signals_end_a_run_cleanly(
     )
     assert connection.execute(left).fetchone() == (0,)
     assert connection.execute("SELECT count(*) FROM sparkify.songplays").fetchone() == (2110,)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_ends_a_run_at_once(
+    database: str, committed: Path, connection: Connection, sent: signal.Signals, code: int
+) -> None:
+    """Even where clearing up has to wait; the star is whole, and the next run clears up."""
+    assert run("reload", str(committed), "--dsn", database).returncode == 0
+    with connection.transaction():
+        # The switch waits for this reader; clearing up waits for the one after.
+        connection.execute("SELECT count(*) FROM sparkify.songplays")
+        process = subprocess.Popen(
+            [COMMAND, "reload", str(committed), "--dsn", database],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "INFO complete star" in line:
+                break
+        staged = "SELECT tablename FROM pg_tables WHERE schemaname = 'sparkify_staging'"
+        for (name,) in connection.execute(staged).fetchall():
+            look = sql.SQL("SELECT FROM sparkify_staging.{}")
+            connection.execute(look.format(sql.Identifier(name)))
+        process.send_signal(sent)
+        wait_until_somebody_waits(database)
+        process.send_signal(sent)
+        _, said = process.communicate()
+    assert process.returncode == code
+    assert "Stopped at once" in said
+    assert connection.execute("SELECT count(*) FROM sparkify.songplays").fetchone() == (2110,)
+    done = run("reload", str(committed), "--dsn", database, "--wait", "60")
+    assert done.returncode == 0, done.stderr
+    assert connection.execute(staged.encode()).fetchall() == []
 
 
 def test_progress_only_on_a_terminal(database: str, committed: Path) -> None:
