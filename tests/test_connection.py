@@ -1,12 +1,13 @@
 """Connections: what is refused, in which words, and that no password is among them."""
 
+import psycopg
 import pytest
 from psycopg import sql
 from servers import LOCKED_ROLE, Server
 from trees import Tree, event, query
 
 import sparkify_bulk
-from sparkify_bulk.connection import check_server, connect, describe
+from sparkify_bulk.connection import check_server, connect, describe, is_passing
 from sparkify_bulk.errors import DatabaseError
 
 SECRET = "correct%20horse"  # noqa: S105 - opens nothing
@@ -115,3 +116,29 @@ def test_a_fit_server_is_accepted_and_described(database: str, server: Server) -
         assert describe(connection) == f"postgres@{server.home}/{name}"
         assert connection.info.encoding == "utf-8"
         assert connection.autocommit
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["08000", "08003", "08006", "40001", "40P01", "53300", "57P01", "57P02", "57P03"],
+)
+def test_what_passes_by_itself_is_known_by_its_code(code: str) -> None:
+    """A lost connection, a deadlock, too many connections, a server that goes down or comes up."""
+    assert is_passing(psycopg.errors.lookup(code)())
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["22P02", "23505", "28P01", "3D000", "40002", "42501", "42P01", "53100", "53200", "54000",
+     "55P03", "57014", "57P04", "57P05", "58030", "XX001"],
+)  # fmt: skip
+def test_what_stays_is_not_taken_to_pass(code: str) -> None:
+    """No room, no right, no such table, what somebody cancelled: a rerun would meet it again."""
+    assert not is_passing(psycopg.errors.lookup(code)())
+
+
+def test_a_connection_that_ends_without_a_word_is_taken_to_pass() -> None:
+    """It has no code; what the driver itself objects to has none either, and stays."""
+    assert is_passing(psycopg.OperationalError("server closed the connection unexpectedly"))
+    assert not is_passing(psycopg.InterfaceError("the cursor is closed"))
+    assert not is_passing(psycopg.ProgrammingError("no result"))

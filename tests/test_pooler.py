@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,7 +20,7 @@ from servers import Server, wait_until_up
 from trees import Tree, event, query, read_star, slow_star, song
 
 import sparkify_bulk
-from sparkify_bulk import connection, doctor, pipeline
+from sparkify_bulk import connection, doctor, merge, pipeline
 from sparkify_bulk.errors import RejectLimitError
 from sparkify_bulk.settings import Settings
 
@@ -114,9 +115,19 @@ def left_in_sessions(pooled: str) -> list[object]:
 
 
 def test_nothing_is_left_in_a_session_that_a_pooler_lends_to_others(
-    pooled: str, tree: Tree
+    pooled: str, database: str, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever runs, and however it ends."""
+    """Whatever runs, and however it ends; nor before the tables that views would look at go."""
+    views = """SELECT relname FROM pg_class
+        WHERE relkind = 'v' AND relnamespace::regnamespace::text ~ '_temp_'"""
+    drop_tables = merge.drop_tables
+    cleared = []
+
+    def look(*args: Any) -> None:
+        cleared.append(query(database, views))
+        drop_tables(*args)
+
+    monkeypatch.setattr(merge, "drop_tables", look)
     tree.songs("a.json", song())
     tree.logs("a.json", event(1), {"page": "NextSong"})
     sparkify_bulk.reload(tree.root, dsn=pooled, jobs=2)
@@ -131,6 +142,8 @@ def test_nothing_is_left_in_a_session_that_a_pooler_lends_to_others(
     pipeline.plan(settings)
     assert sparkify_bulk.ask("top_locations", dsn=pooled).height == 1
     assert left_in_sessions(pooled) == []
+    assert [found for found in cleared if found] == []
+    assert len(cleared) > 10
 
 
 def test_the_lock_holds_through_a_pooler_and_is_let_go(

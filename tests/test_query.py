@@ -133,6 +133,16 @@ def test_control_characters_stay_off_terminals(asker: Connection) -> None:
         assert "\x1b[31m\x9b" in b"".join(csv_lines(found)).decode()
 
 
+def test_a_table_holds_no_control_characters(star: str) -> None:
+    """Neither in cells nor in names; nor does an error that names columns."""
+    shown = run("query", "SELECT E'\\x1b[31m\\u009b' AS \"a\x07\"", "--dsn", star).stdout
+    assert all(c.isprintable() or c == "\n" for c in shown)
+    assert "[31m" in shown
+    twice = 'SELECT 1 AS "a\x07", 2 AS "a\x07"'
+    done = run("query", twice, "--dsn", star, "--json")
+    assert "more than one column is named a\\x07" in done.stderr
+
+
 # --- nothing goes in ------------------------------------------------------------------------------
 
 # Where a program of the server's would write.
@@ -221,6 +231,14 @@ def test_what_a_function_leaves_in_the_transaction_is_rolled_back(
                 " " * 59 + "^",
             ],
         ),
+        (
+            "SELECT '\x1b', nam FROM users",
+            [
+                'column "nam" does not exist',
+                "line 1: SELECT ' ', nam FROM users",
+                " " * 20 + "^",
+            ],
+        ),
         ("SELECT 1/0", ["division by zero"]),
         ("SELECT 1/(n - 2500) FROM generate_series(1, 3000) AS n", ["division by zero"]),
         (
@@ -235,6 +253,13 @@ def test_errors_show_where(asker: Connection, text: str, lines: list[str]) -> No
     with pytest.raises(SparkifyBulkError) as caught:
         ask(asker, text)
     assert caught.value.message.split("\n") == lines
+
+
+def test_a_hint_holds_no_control_characters(asker: Connection) -> None:
+    """The server's may name what somebody named."""
+    with pytest.raises(SparkifyBulkError) as caught:
+        ask(asker, 'SELECT "nam\x1b" FROM (SELECT 1 AS "nam\x1be") AS c')
+    assert "nam\\x1be" in caught.value.hint
 
 
 def test_no_star_is_said_so(database: str) -> None:

@@ -524,11 +524,18 @@ def test_a_function_that_stands_in_for_a_built_in_one_is_never_called(
         assert done.exception is None, (words, done.exception)
 
 
-def test_no_stand_in_is_called_where_a_missing_database_is_looked_up() -> None:
-    """That is done in another database, whose `public` may be anybody's."""
-    with running(SERVER) as server:
+def test_no_stand_in_is_called_while_a_connection_is_made() -> None:
+    """Over a network, where more is set, and in the database where a missing one is looked up."""
+    with running(SERVER, "listen_addresses = '127.0.0.1'\n", port=free_port()) as server:
+        with (server.data / "pg_hba.conf").open("a") as file:
+            file.write("host all all 127.0.0.1/32 trust\n")
+        server.control("reload")
         with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
             plant(connection)
+        target = f"host=127.0.0.1 port={server.port} user=postgres dbname="
+        with connect(f"{target}postgres") as connection:
+            count = connection.execute("SHOW tcp_keepalives_count").fetchone()
+            assert count == ("3",)
         with pytest.raises(DatabaseError, match='"nowhere" does not exist'):
-            connect(server.dsn("nowhere"))
-        connect(server.dsn("made"), create_database=True).close()
+            connect(f"{target}nowhere")
+        connect(f"{target}made", create_database=True).close()
