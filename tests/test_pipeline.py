@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sparkify_bulk.errors import (
     StarBusyError,
     UsageError,
 )
+from sparkify_bulk.report import Report
 from sparkify_bulk.run import Unwatched, libpq_environment
 from sparkify_bulk.settings import Settings
 from sparkify_bulk.tables import NAMES
@@ -586,6 +588,24 @@ def test_only_what_passes_is_tried_again(
     with pytest.raises(SparkifyBulkError):
         sparkify_bulk.reload(tree.root, retries=2)
     assert len(begun) == runs
+
+
+def test_a_server_that_is_gone_after_it_failed_in_passing_is_waited_for(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answered at first: it restarts, or another takes its place."""
+    gone = DatabaseError("no answer", unreachable=True)
+    ends = iter([DatabaseError("it goes down", passing=True), gone, gone])
+    report = Report("reload", datetime.now(UTC))
+
+    def fail_at_first(*_: Any) -> Any:
+        for error in ends:
+            raise error
+        return report
+
+    monkeypatch.setattr(pipeline, "_FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(pipeline, "_reload", fail_at_first)
+    assert sparkify_bulk.reload(tree.root, retries=3) is report
 
 
 # --- what a role's settings say ------------------------------------------------------------------
