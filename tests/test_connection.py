@@ -2,8 +2,9 @@
 
 import psycopg
 import pytest
+from conftest import SERVER
 from psycopg import sql
-from servers import LOCKED_ROLE, Server
+from servers import LOCKED_ROLE, Server, running
 from trees import Tree, event, query
 
 import sparkify_bulk
@@ -116,6 +117,24 @@ def test_a_fit_server_is_accepted_and_described(database: str, server: Server) -
         assert describe(connection) == f"postgres@{server.home}/{name}"
         assert connection.info.encoding == "utf-8"
         assert connection.autocommit
+
+
+def test_a_server_that_takes_no_connections_yet_is_taken_to_pass() -> None:
+    """It is there: here as a standby, which would say the same for a moment when it starts."""
+    with running(SERVER) as server:
+        server.stop("fast")
+        (server.data / "standby.signal").touch()
+        with (server.data / "postgresql.conf").open("a") as file:
+            file.write("hot_standby = off\n")
+        server.start()
+        with pytest.raises(DatabaseError, match="not accepting connections") as caught:
+            connect(server.dsn("postgres"))
+        assert caught.value.passing
+        server.stop("fast")
+        with pytest.raises(DatabaseError) as caught:
+            connect(server.dsn("postgres"))
+        assert not caught.value.passing
+        assert caught.value.unreachable
 
 
 @pytest.mark.parametrize(
