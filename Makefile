@@ -4,12 +4,13 @@
 # make check   lint and types
 # make docs    write the generated parts of the documentation anew
 # make notebook  execute docs/explore.ipynb anew, on a star of data/
+# make site    build the documentation as a site, in build/site
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: load test faults check docs notebook clean
+.PHONY: load test faults check docs notebook site clean
 
 load: $(VENV)/.installed
 	$(BIN)/sparkify-bulk reload data
@@ -32,6 +33,10 @@ docs: $(VENV)/.dev
 
 notebook: $(VENV)/.dev
 	$(BIN)/python docs/execute.py
+
+site: $(VENV)/.dev
+	$(BIN)/sphinx-build --builder html --fail-on-warning --keep-going --quiet --fresh-env \
+		--doctree-dir build/doctrees docs build/site
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -15,8 +15,9 @@ from sparkify_bulk.settings import DEFAULT_SCHEMA
 from sparkify_bulk.tables import STAR
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 IMAGES = ROOT / "docs" / "images"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DEFAULT_SAID = re.compile(r"\[default: (.+)\]$")
 PART = re.compile(r"(<!-- begin (?P<name>[\w -]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 
 
@@ -35,6 +36,38 @@ def _walk(command: click.Command, path: str) -> list[tuple[str, click.Command]]:
         for name, child in command.commands.items():
             found += _walk(child, f"{path} {name}")
     return found
+
+
+def settings() -> str:
+    """Return every option that has an environment variable, and what takes it."""
+    takers: dict[tuple[str, str, str], list[str]] = {}
+    for path, command in _walk(cli.cli, "sparkify-bulk"):
+        for parameter in command.params:
+            if parameter.envvar:
+                name = path.removeprefix("sparkify-bulk ")
+                takers.setdefault(_setting(parameter), []).append(f"`{name}`")
+    lines = ["| option | environment variable | default | taken by |", "|---|---|---|---|"]
+    lines += [
+        f"| {option} | {variables} | {default} | {', '.join(names)} |"
+        for (option, variables, default), names in takers.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _setting(parameter: click.Parameter) -> tuple[str, str, str]:
+    """Return how an option or argument is written, its environment variables and its default."""
+    variables = [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or []
+    said = DEFAULT_SAID.search(getattr(parameter, "help", None) or "")
+    default = parameter.get_default(click.Context(cli.cli), call=False)
+    shown = said[1] if said else ""
+    if not said and isinstance(default, str | int | Path) and default is not False:
+        shown = f"`{default}`"
+    value = f" {parameter.metavar}" if parameter.metavar else ""
+    if isinstance(parameter, click.Argument):
+        names = [f"`{(parameter.metavar or '').strip('[]')}`"]
+    else:
+        names = [f"`{option}{value}`" for option in parameter.opts]
+    return ", ".join(names), ", ".join(f"`{name}`" for name in variables), shown
 
 
 def mermaid() -> str:
@@ -100,6 +133,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "metrics": metric_table,
     "questions": questions,
     "roles": roles,
+    "settings": settings,
     "tables": tables,
 }
 
