@@ -1,5 +1,6 @@
 """What the documentation says is so."""
 
+import dataclasses
 import importlib.util
 import re
 import subprocess
@@ -8,10 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from sparkify_bulk import records, transform
+from sparkify_bulk import errors, records, report, transform
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINK = re.compile(r"\]\((?!http)([^)#\s]*)(?:#([^)\s]+))?\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as repository hosts name them."""
+    headings = HEADING.findall(page.read_text())
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_generated_parts_are_up_to_date() -> None:
@@ -27,9 +36,38 @@ def test_generated_parts_are_up_to_date() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every link to a file of this repository leads to one."""
-    links = re.findall(r"\]\((?!http)([^)#]+)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    """Every link to a file of this repository leads to one, and to a heading that it has."""
+    for name, anchor in LINK.findall(page.read_text()):
+        target = page.parent / name if name else page
+        assert target.exists(), name
+        assert not anchor or anchor in anchors(target), f"{name}#{anchor}"
+
+
+def test_the_index_leads_to_every_page() -> None:
+    """Whoever begins at the index of the documentation finds every page, once."""
+    index = ROOT / "docs" / "index.md"
+    named = [name for name, _ in LINK.findall(index.read_text())]
+    pages = {str(page.relative_to(index.parent)) for page in index.parent.rglob("*.md")}
+    assert sorted(named) == sorted(pages - {"index.md"})
+
+
+def test_exit_codes_are_documented() -> None:
+    """Every code that an error has stands in the table, beside those of success and signals."""
+    kinds = [errors.SparkifyBulkError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    page = (ROOT / "docs" / "exit-codes.md").read_text()
+    listed = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", page, re.MULTILINE)
+              for code in row.split(",")}  # fmt: skip
+    assert {kind.exit_code for kind in kinds} | {0, 3, 130, 143} == listed
+
+
+def test_the_report_is_documented() -> None:
+    """Every key of the JSON report stands on its page."""
+    page = (ROOT / "docs" / "report.md").read_text()
+    kinds = (report.Report, report.InputReport, report.TableReport, report.Phase, report.Rejects)
+    keys = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    assert [key for key in keys if not re.search(rf"`{key}\b", page)] == []
 
 
 def test_reasons_are_documented() -> None:

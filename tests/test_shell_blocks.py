@@ -3,7 +3,6 @@
 A block that can't is marked by a comment before it: `<!-- not run: the reason -->`.
 """
 
-import contextlib
 import os
 import re
 import shutil
@@ -67,14 +66,18 @@ def warehouse(server: Server) -> Iterator[str]:
         connection.execute("DROP ROLE IF EXISTS sparkify_loader, sparkify_analyst")
 
 
-def environment(folder: Path, home: Path, server: Server, warehouse: str) -> dict[str, str]:
-    """Return the environment of somebody who has followed the pages up to here."""
-    service = folder / "service"
+@pytest.fixture
+def environment(tmp_path: Path, home: Path, server: Server, warehouse: str) -> dict[str, str]:
+    """Return the environment of somebody who has an embedded server that nobody has used."""
+    with psycopg.connect(embedded.ensure_running(home).dsn) as connection:
+        for name in ("", "_build", "_staging", "_ledger"):
+            connection.execute(f"DROP SCHEMA IF EXISTS sparkify{name} CASCADE")
+    service = tmp_path / "service"
     service.write_text("\n".join(["[warehouse]", *warehouse.split(), ""]))
-    path = [str(Path(sys.prefix) / "bin"), os.environ["PATH"], str(server.binaries)]
+    path = [str(Path(sys.prefix) / "bin"), str(server.binaries), os.environ["PATH"]]
     return {
         "PATH": os.pathsep.join(path),
-        "HOME": str(folder),
+        "HOME": str(tmp_path),
         "LC_ALL": "C.UTF-8",
         "PGSERVICEFILE": str(service),
         "SPARKIFY_BULK_HOME": str(home),
@@ -82,29 +85,19 @@ def environment(folder: Path, home: Path, server: Server, warehouse: str) -> dic
         "SPARKIFY_BULK_BENCH_EVENTS": "300",
         "SPARKIFY_BULK_BENCH_SONGS": "30",
         "SPARKIFY_BULK_BENCH_ROUNDS": "1",
+        "SPARKIFY_BULK_BENCH_CONTENDER": "floor sparkify-bulk",
     }
 
 
-def forget_star(home: Path) -> None:
-    """Leave the embedded server as one that nobody has used."""
-    with contextlib.suppress(embedded.EmbeddedServerError):
-        with psycopg.connect(embedded.ensure_running(home).dsn) as connection:
-            for name in ("", "_build", "_staging", "_ledger"):
-                connection.execute(f"DROP SCHEMA IF EXISTS sparkify{name} CASCADE")
-
-
 @pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_block_runs(
-    page: Path, tmp_path: Path, checkout: Path, home: Path, server: Server, warehouse: str
-) -> None:
+def test_every_block_runs(page: Path, checkout: Path, environment: dict[str, str]) -> None:
     """A newcomer who types what the page says gets no error."""
-    forget_star(home)
     script = "\n".join(blocks(page))
     done = subprocess.run(
         ["timeout", "300", "bash", "-euxo", "pipefail", "-c", script],
         check=False,
         cwd=checkout,
-        env=environment(tmp_path, home, server, warehouse),
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
