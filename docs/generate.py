@@ -62,7 +62,9 @@ def _setting(parameter: click.Parameter) -> tuple[str, str, str]:
     shown = said[1] if said else ""
     if not said and isinstance(default, str | int | Path) and default is not False:
         shown = f"`{default}`"
-    value = f" {parameter.metavar}" if parameter.metavar else ""
+    context = click.Context(cli.cli)
+    metavar = "" if getattr(parameter, "is_flag", False) else parameter.make_metavar(context)
+    value = f" {metavar}".rstrip().replace("|", "\\|")
     if isinstance(parameter, click.Argument):
         names = [f"`{(parameter.metavar or '').strip('[]')}`"]
     else:
