@@ -35,6 +35,7 @@ notebook: $(VENV)/.dev
 	$(BIN)/python docs/execute.py
 
 site: $(VENV)/.dev
+	rm -rf build/site
 	$(BIN)/sphinx-build --builder html --fail-on-warning --keep-going --quiet --fresh-env \
 		--doctree-dir build/doctrees docs build/site
 

@@ -26,6 +26,9 @@ html_title = f"{project} {version}"
 html_show_sphinx = False
 html_show_copyright = False
 html_copy_source = False
+html_use_index = False
+# Found pages are listed without excerpts: from a folder, a browser lets no page read another.
+html_show_search_summary = False
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_theme_options = {"top_of_page_buttons": []}
