@@ -212,6 +212,13 @@ def verdict(found: Facts) -> Verdict:
         )
     added = report.get("tables", {}).get("songplays", {}).get("inserted", 0)
     text = f"{name} ended{took} and added {added:,} plays."
+    if report.get("stale"):
+        newest = report["newest_event"]
+        words = (
+            f"The newest is of {newest[:16].replace('T', ' ')} UTC." if newest else "It has none."
+        )
+        title = "Loaded, but the star has no recent event"
+        return Verdict("warn", title, f"{text} {words}", notes)
     if run["status"] == "succeeded":
         return Verdict("good", "All is well", text, notes)
     rejected = report.get("rejects", {}).get("count", 0)

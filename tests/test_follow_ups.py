@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_cli import run
@@ -111,6 +112,36 @@ def test_a_stale_star_is_loaded_and_exits_7(database: str, tree: Tree, tmp_path:
     assert (tmp_path / "word").read_text() == "7 succeeded\n"
     assert "stale" in done.stderr
     assert run(*arguments, "--max-age", "2d").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("record", "options", "code", "verdict"),
+    [
+        (b"{broken", [], 3, "Loaded, but 1 record was rejected"),
+        (b"{broken", ["--max-rejects", "0"], 6, "The run failed"),
+        (event(2), ["--max-age", "1m"], 7, "Loaded, but the star has no recent event"),
+    ],
+    ids=["rejects", "failure", "stale"],
+)
+def test_the_page_of_a_run_is_written_however_it_ends(
+    *, database: str, tree: Tree, tmp_path: Path,
+    record: Any, options: list[str], code: int, verdict: str,
+) -> None:  # fmt: skip
+    """With --report, a page tells of the run: one with rejects, one that failed, a stale star."""
+    tree.logs("a.json", event(), record)
+    page = tmp_path / "run.html"
+    done = run("load", str(tree.root), "--dsn", database, "--report", str(page), *options)
+    assert done.returncode == code, done.stderr
+    assert verdict in page.read_text()
+
+
+def test_no_page_where_the_run_is_not_on_record(committed: Path, tmp_path: Path) -> None:
+    """A server that is down leaves no page behind, and says so; the exit code is the run's."""
+    page = tmp_path / "run.html"
+    done = run("load", str(committed), "--dsn", "host=/nowhere", "--report", str(page))
+    assert done.returncode == 4
+    assert "No page was written" in done.stderr
+    assert not page.exists()
 
 
 def test_a_star_without_events_is_stale(database: str, tree: Tree) -> None:

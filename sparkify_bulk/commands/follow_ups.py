@@ -1,4 +1,4 @@
-"""What a run leaves behind beside the star: metrics, and word to somebody."""
+"""What a run leaves behind beside the star: metrics, a page, and word to somebody."""
 
 import contextlib
 import logging
@@ -25,15 +25,19 @@ class FollowUps:
 
     Attributes:
         command: `reload` or `load`.
+        dsn: the connection string, as it was given.
         schema: where the star lives.
         metrics: the file of metrics to write.
+        page: the HTML page to write.
         notify_command: the shell command to run, unless the run ends with 0.
         began: when the command began.
     """
 
     command: str
+    dsn: str | None
     schema: str
     metrics: Path | None
+    page: Path | None
     notify_command: str | None
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -43,12 +47,12 @@ class FollowUps:
         Raises:
             UsageError: there is no such folder, or no right to write there.
         """
-        path = self.metrics
-        if path and (path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK)):
-            raise UsageError(
-                f"--metrics {path} can't be written",
-                hint="name a file in a folder that exists and can be written to",
-            )
+        for option, path in (("--metrics", self.metrics), ("--report", self.page)):
+            if path and (path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK)):
+                raise UsageError(
+                    f"{option} {path} can't be written",
+                    hint="name a file in a folder that exists and can be written to",
+                )
 
     @contextlib.contextmanager
     def of_failure(self) -> Iterator[None]:
@@ -92,17 +96,29 @@ class FollowUps:
         return Report(self.command, self.began, seconds=seconds, error=said)
 
     def _write(self, report: "Report", exit_code: int) -> None:
-        if not self.metrics:
-            return
+        if self.metrics:
+            self._write_metrics(self.metrics, report, exit_code)
+        if self.page and report.run_id:
+            self._write_page(self.page, report.run_id)
+        elif self.page:
+            logger.warning("No page was written: the run did not come to be on record")
+
+    def _write_metrics(self, path: Path, report: "Report", exit_code: int) -> None:
         from sparkify_bulk import metrics
 
         try:
-            metrics.write(self.metrics, report, exit_code, self.schema)
+            metrics.write(path, report, exit_code, self.schema)
         except OSError as error:
             raise SparkifyBulkError(
-                f"the metrics can't be written to {self.metrics}: {error.strerror}",
+                f"the metrics can't be written to {path}: {error.strerror}",
                 hint="sparkify-bulk runs tells how the run ended",
             ) from None
+
+    def _write_page(self, path: Path, run_id: int) -> None:
+        from sparkify_bulk import page, run
+
+        with run.open_connection(self.dsn) as connection:
+            page.write(connection, self.schema, path, run_id)
 
     def _notify(self, report: "Report", exit_code: int) -> None:
         if self.notify_command:

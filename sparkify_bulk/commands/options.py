@@ -132,6 +132,13 @@ MAX_AGE = option(
 )
 FOLLOW_UPS = (
     option(
+        "--report",
+        "page",
+        metavar="FILE",
+        type=FOLDER,
+        help="Write an HTML page about the run and the star in the end.",
+    ),
+    option(
         "--metrics",
         metavar="FILE",
         type=FOLDER,

@@ -71,11 +71,14 @@ def _run(
     quiet: bool,
     verbose: bool,
     metrics: Path | None,
+    page: Path | None,
     notify_command: str | None,
     **options: Any,
 ) -> int:
     """Run a reload or a load, print its report, and do what follows; return the exit code."""
-    follow_ups = FollowUps(command, options["schema"], metrics, notify_command)
+    follow_ups = FollowUps(
+        command, options["dsn"], options["schema"], metrics, page, notify_command
+    )
     with follow_ups.of_failure():
         follow_ups.check()
         settings = _settings(**options)
