@@ -92,7 +92,7 @@ def lines(title: str, series: Series, names: Sequence[str]) -> list[str]:
             axes.plot(
                 counts, color=colour, linestyle=dashes, linewidth=2, marker=marker, label=name
             )
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, (max(map(max, series.counts)) or 1) * 1.08)
         _dates(axes, series, width)
         _legend(figure)
 

@@ -30,6 +30,7 @@ _STATUS_WORDS = {
 }
 # A load that takes this many times the median of those before is worth a word; seconds more, too.
 _SLOW_RATIO, _SLOW_SECONDS, _ENOUGH_RUNS = 2.0, 5.0, 5
+_STEPS_NOTE = "Steps stand below their phase; those side by side ran on workers of their own."
 _MOST_STEPS = 40
 # What rounds to one, in seconds.
 _MINUTE = 59.95
@@ -338,7 +339,7 @@ def _run_charts(report: Mapping[str, Any]) -> list[Chart]:
                 title,
                 figures.timeline(title, _bars(phases)),
                 _phases_table(phases),
-                "Steps stand below their phase; those side by side ran on workers of their own.",
+                _STEPS_NOTE if any(phase["steps"] for phase in phases) else "",
             )
         )
     if _sum(report, "records"):

@@ -22,6 +22,7 @@ PARAMETERS: dict[str, Any] = {
     "run_id": 1,
     "command": "load",
     "started_at": dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
+    "before": dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
     "input": "x",
     "client_host": "x",
     "client_pid": 1,
