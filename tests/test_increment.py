@@ -560,6 +560,7 @@ def test_repaired_rejects_are_loaded_and_settled_the_others_stay(
     ]
     documents[0]["raw"] = lines(event(6, userId="66")).decode()
     out.write_text("\n".join(json.dumps(document) for document in documents))
+    assert "settled by" not in command("rejects", "--dsn", rejected).output
     done = command(
         "rejects", "replay", "--dsn", rejected, "--repaired", str(out), "--json", "--quiet"
     )
@@ -569,6 +570,7 @@ def test_repaired_rejects_are_loaded_and_settled_the_others_stay(
     assert report["input"]["events"]["inserted"] == 1
     assert report["input"]["events"]["rejected"] == 1
     assert rejects(rejected) == [(1, True), (2, False)]
+    assert "settled by" in command("rejects", "--dsn", rejected).output
     assert (66,) in query(rejected, "SELECT user_id FROM sparkify.users")
 
 

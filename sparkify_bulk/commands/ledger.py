@@ -90,18 +90,23 @@ def _export(rows: Iterator[dict[str, Any]], output: Path) -> None:
 
 
 def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool) -> None:
+    columns: tuple[str, ...]
+    found: list[tuple[Any, ...]]
+    if by_reason:
+        columns = ("reason", "rejects")
+        found = list(Counter(row["reason"] for row in rows).most_common())
+    else:
+        columns = ("file", "line", "column", "reason", "detail", "settled by")
+        found = [tuple(row[name.replace(" ", "_")] for name in columns) for row in rows]
+        # Most runs' rejects were never replayed.
+        if not any(settled for *_, settled in found):
+            columns, found = columns[:-1], [row[:-1] for row in found]
+    if not found:
+        click.echo("No rejects.")
+        return
     from sparkify_bulk import render
 
-    if by_reason:
-        columns: tuple[str, ...] = ("reason", "rejects")
-        found = Counter(row["reason"] for row in rows).most_common()
-    else:
-        columns = ("file", "line", "column", "reason", "detail")
-        found = [tuple(row[column] for column in columns) for row in rows]
-    if found:
-        render.console().print(render.listing(columns, found))
-    else:
-        click.echo("No rejects.")
+    render.console().print(render.listing(columns, found))
 
 
 @rejects.command()
