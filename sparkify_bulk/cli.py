@@ -58,7 +58,17 @@ def _show_crash(
     talk.say_error(redact("".join(traceback.format_exception(kind, error, trace))).rstrip("\n"))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _InOrder(click.Group):
+    """Lists commands as one comes to need them, not by the alphabet."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """Return the names in the order in which they were added."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="sparkify-bulk")
 @option(
     "--config",
@@ -71,13 +81,8 @@ def _show_crash(
 def cli(context: click.Context, settings_file: Path | None) -> None:
     """Load trees of JSON into a PostgreSQL star schema, fast and whole.
 
-    \b
-    sparkify-bulk reload DATA    rebuild the star from all files
-    sparkify-bulk load DATA      merge new and changed files into the live star
-    sparkify-bulk show           look at the result
-
-    Example: sparkify-bulk reload data
-    """  # noqa: D301 - click's mark for "leave these lines as they are"
+    Example: sparkify-bulk reload data && sparkify-bulk show
+    """
     config.use_file(context, settings_file)
 
 
@@ -102,7 +107,7 @@ for command in (
     cli.add_command(command)
 
 
-@cli.command()
+@cli.command(short_help="Print a shell's completion script.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the script that lets a shell complete this command.

@@ -20,7 +20,7 @@ def _bench_option(*names: str, **attributes: Any) -> Callable[[Command], Command
     return option(*names, prefix=_BENCH, **({"show_default": True} | attributes))
 
 
-@click.command()
+@click.command(short_help="Time it against other ways, on your server.")
 @options(
     click.argument("data", required=False, type=FOLDER, metavar="[DATA]", envvar=f"{_BENCH}DATA"),
     DSN,

@@ -186,7 +186,7 @@ def setting(parameter: click.Parameter) -> str:
 # --- the command ----------------------------------------------------------------------------------
 
 
-@click.command()
+@click.command(short_help="Show each setting, and where it comes from.")
 @JSON
 @click.pass_context
 def config(context: click.Context, /, *, as_json: bool) -> None:

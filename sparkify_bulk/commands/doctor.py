@@ -9,7 +9,7 @@ from sparkify_bulk.commands import talk
 from sparkify_bulk.commands.options import DATA, JSON, MAX_AGE, TARGET, options
 
 
-@click.command()
+@click.command(short_help="Say what a run would meet.")
 @options(*DATA, *TARGET, MAX_AGE, JSON)
 def doctor(
     *,

@@ -26,7 +26,7 @@ from sparkify_bulk.errors import UsageError
 RUN = option("--run", "run_id", metavar="N", type=int, help="Another run than the last.")
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="List the records that were refused.")
 @options(
     RUN,
     option("--reason", metavar="CODE", help="Only those refused for this reason."),
@@ -208,7 +208,7 @@ def _run_row(row: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
-@click.command()
+@click.command(short_help="Delete old runs and rejects from the ledger.")
 @option(
     "--older-than",
     metavar="AGE",

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _RUN = (*DATA, *TARGET, JOBS, MAX_REJECTS, MAX_AGE, CREATE, WAIT, RETRIES)
 
 
-@click.command()
+@click.command(short_help="Build the star anew from all files.")
 @options(*_RUN, DROP_DEPENDENTS, *FOLLOW_UPS, *TALK)
 def reload(**options: Any) -> int:
     """Build the star anew from all files; it replaces the old one at once.
@@ -51,7 +51,7 @@ def reload(**options: Any) -> int:
     return _run("reload", **options)
 
 
-@click.command()
+@click.command(short_help="Merge new and changed files into the star.")
 @options(*_RUN, REHASH, *FOLLOW_UPS, *TALK)
 def load(**options: Any) -> int:
     """Merge new and changed files into the live star.
@@ -115,7 +115,7 @@ def _print_whole(report: "Report", *, as_json: bool, quiet: bool) -> None:
         raise failed from None
 
 
-@click.command()
+@click.command(short_help="Compare the star with all files.")
 @options(*DATA, *TARGET, JOBS, WAIT, *TALK)
 def verify(*, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
     """Read all files again, record by record, and say whether the star agrees with them.
@@ -141,7 +141,7 @@ def verify(*, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
     return report.exit_code
 
 
-@click.command()
+@click.command(short_help="Say what a load would read.")
 @options(*DATA, *TARGET, REHASH, JSON)
 def plan(*, as_json: bool, **options: Any) -> None:
     """Say what a load would read: files new, changed, unchanged and vanished. Writes nothing.

@@ -8,7 +8,9 @@ from sparkify_bulk.commands.options import DSN, SCHEMA
 from sparkify_bulk.settings import check_schema
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(
+    context_settings={"ignore_unknown_options": True}, short_help="Open psql on the star."
+)
 @DSN
 @SCHEMA
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)

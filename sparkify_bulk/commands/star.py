@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sparkify_bulk.query import Answer, Shape
 
 
-@click.command()
+@click.command(short_help="Answer the star's own questions.")
 @click.argument("question", required=False)
 @DSN
 @SCHEMA
@@ -53,7 +53,7 @@ _QUERY = f"{PREFIX}QUERY_"
 _TABLE_ROWS = 100
 
 
-@click.command()
+@click.command(short_help="Run one SELECT on the star.")
 @options(
     click.argument("sql", required=False, metavar="[SQL]"),
     option("--file", prefix=_QUERY, metavar="FILE", type=FOLDER, help="Read the SQL from a file."),
@@ -152,7 +152,7 @@ def _print_table(found: "Answer", limit: int) -> None:
         click.echo(f"Only the first {limit:,} rows; see --limit, or --format csv.", err=True)
 
 
-@click.command()
+@click.command(short_help="Write a page about the last run and the star.")
 @options(
     option(
         "--output",
