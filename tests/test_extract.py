@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from polars.testing import assert_frame_equal
 from trees import MOMENT, Tree, event, lines, song
 
 from sparkify_bulk import extract as extracting
+from sparkify_bulk.errors import BooksError
 from sparkify_bulk.extract import Books, Extract, Segment, extract
 from sparkify_bulk.manifest import Batch, Kind, make_manifest
 from sparkify_bulk.records import Reject
@@ -456,3 +458,14 @@ def test_a_file_that_grows_is_read_to_its_last_whole_line(
     monkeypatch.setattr(extracting, "_pread", growing)
     frame, rejects, _ = read("events", tree.log_folder)
     assert (frame.height, rejects) == (1, [])
+
+
+def test_records_that_do_not_add_up_fail_the_file(tree: Tree) -> None:
+    """Each is accepted, filtered or rejected; the error names the file that lacks some."""
+    tree.logs("a.json", event(1), event(2))
+    batch = Batch(0, "events", str(tree.log_folder), "a.json", 0)
+    books = Books(batch.files)
+    (part,) = extract(batch, Books(batch.files))
+    books.enter(replace(part, frame=part.frame.head(1)))
+    with pytest.raises(BooksError, match="2 records, but 1 accepted, 0 filtered and 0"):
+        books.close()

@@ -5,6 +5,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -16,6 +17,7 @@ from trees import Tree, event, query, read_star, song
 
 import sparkify_bulk
 from sparkify_bulk import gather, merge, pipeline, stage
+from sparkify_bulk import run as run_module
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import (
     BooksError,
@@ -27,7 +29,7 @@ from sparkify_bulk.errors import (
 )
 from sparkify_bulk.report import Report
 from sparkify_bulk.run import Unwatched, libpq_environment
-from sparkify_bulk.settings import Settings
+from sparkify_bulk.settings import Settings, schemas
 from sparkify_bulk.tables import NAMES
 
 COMMANDS = ("reload", "load")
@@ -270,8 +272,8 @@ def test_as_many_rejects_as_allowed_do_no_harm(star: str, tree: Tree, command: s
 @pytest.mark.parametrize(
     ("command", "name"),
     [
-        *(("load", name) for name in stage.DATA_TABLES),
-        *(("reload", name) for name in ("staged_songs", "staged_users")),
+        *(("load", name) for name in (*stage.DATA_TABLES, "staged_rejects")),
+        *(("reload", name) for name in ("staged_songs", "staged_users", "staged_rejects")),
     ],
 )
 def test_staging_that_was_emptied_is_noticed(
@@ -279,7 +281,7 @@ def test_staging_that_was_emptied_is_noticed(
 ) -> None:
     """Rows that vanish between COPY and merge, as in a server's crash, fail the run."""
     tree.songs("b.json", song(2))
-    tree.logs("b.json", event(8))
+    tree.logs("b.json", event(8), BAD)
     before = read_star(star, surrogate=True)
     check = merge.check_staged
 
@@ -301,6 +303,32 @@ def test_staging_that_was_emptied_is_noticed(
     assert read_star(star, surrogate=True) == before
     assert left_behind(star) == []
     assert ledger(star)[-1] == (command, "failed", 1)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_rejects_that_are_not_all_on_record_fail_the_run(
+    star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Every record is accounted for, or nothing is published."""
+    tree.logs("b.json", event(8), BAD)
+    before = read_star(star, surrogate=True)
+    monkeypatch.setattr("sparkify_bulk.ledger.keep_rejects", lambda *_: 0)
+    with pytest.raises(BooksError, match="1 records were rejected, 0 are on record"):
+        run(command, tree.root, dsn=star)
+    assert read_star(star, surrogate=True) == before
+
+
+def test_plays_that_are_lost_where_they_are_given_songs_fail_the_run(
+    star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that is left to SQL."""
+    before = read_star(star, surrogate=True)
+    monkeypatch.setattr(gather, "CREDITS_KEPT", 0)
+    fill = merge.fill
+    monkeypatch.setattr(merge, "fill", lambda c, name: fill(c, name) - (name == "songplays"))
+    with pytest.raises(BooksError, match="2 songplays were staged, 1 were merged"):
+        sparkify_bulk.reload(tree.root, dsn=star, jobs=1)
+    assert read_star(star, surrogate=True) == before
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -607,6 +635,31 @@ def test_a_server_that_is_gone_after_it_failed_in_passing_is_waited_for(
     monkeypatch.setattr(pipeline, "_FIRST_PAUSE_SECONDS", 0)
     monkeypatch.setattr(pipeline, "_reload", fail_at_first)
     assert sparkify_bulk.reload(tree.root, retries=3) is report
+
+
+@pytest.mark.parametrize(("end", "published"), [("commit", True), ("rollback", False)])
+def test_a_commit_that_is_not_through_yet_is_waited_for(
+    star: str, end: str, *, published: bool
+) -> None:
+    """Its server process may be at work still when the link is lost; its lock tells."""
+    names = schemas("sparkify")
+    asked = SimpleNamespace(dsn=star, schemas=names, run_id=1)
+    query(star, "UPDATE sparkify_ledger.runs SET status = 'running'")
+    answers = []
+    with psycopg.connect(star) as committing:
+        committing.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            run_module._lock_key(asked),  # noqa: SLF001
+        )
+        committing.execute("UPDATE sparkify_ledger.runs SET status = 'succeeded'")
+        asking = threading.Thread(
+            target=lambda: answers.append(run_module._was_published(asked))  # noqa: SLF001
+        )
+        asking.start()
+        wait_until_somebody_waits(star)
+        getattr(committing, end)()
+        asking.join()
+    assert answers == [published]
 
 
 # --- what a role's settings say ------------------------------------------------------------------
