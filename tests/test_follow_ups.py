@@ -32,7 +32,7 @@ def test_a_run_that_goes_well_writes_metrics_and_notifies_nobody(
         "--metrics", str(tmp_path / "star.prom"), "--notify-command", NOTIFY.format(tmp_path),
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    assert read(tmp_path / "star.prom")["table_rows", "songplays", "sparkify"] == 2110
+    assert read(tmp_path / "star.prom")["table_rows", "sparkify", "songplays"] == 2110
     assert not (tmp_path / "word").exists()
 
 
