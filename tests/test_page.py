@@ -147,6 +147,30 @@ def test_hostile_text_is_only_text(
     assert "<img src=x onerror=hacked()>" in shown
 
 
+def test_the_pages_policy_stops_what_should_have_been_escaped(
+    loaded: str, browser: Browser, tmp_path: Path
+) -> None:
+    """Scripts, forms, and what is to come from elsewhere do nothing."""
+    path = written(loaded, tmp_path)
+    planted = """<body><script>window.hacked = 1</script><img src="http://127.0.0.1:1/x.png">
+        <link rel=stylesheet href="http://127.0.0.1:1/x.css"><iframe src="http://127.0.0.1:1"></iframe>
+        <form action="http://127.0.0.1:1/"></form>"""
+    path.write_text(re.sub("<body[^>]*>", planted, path.read_text(), count=1))
+    with contextlib.closing(browser.new_context()) as made:
+        tab = made.new_page()
+        asked: list[str] = []
+        said: list[str] = []
+        tab.on("requestfinished", lambda request: asked.append(request.url))
+        tab.on("console", lambda message: said.append(message.text))
+        tab.goto(path.as_uri())
+        tab.evaluate("document.forms[0].submit()")
+        assert tab.evaluate("window.hacked") is None
+        assert tab.url == path.as_uri()
+        assert asked == [path.as_uri()]
+    stopped = ("script-src", "img-src", "style-src", "frame-src", "form-action")
+    assert [word for word in stopped if not any(word in text for text in said)] == []
+
+
 def test_marks_that_turn_text_around_are_shown(database: str, tree: Tree, tmp_path: Path) -> None:
     """Text that isn't visible, or would change what stands beside it, is escaped; long text cut."""
     tree.logs("a.json", event(song="a\u202eb\tc", artist="x" * 1000))
