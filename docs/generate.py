@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from sparkify_bulk import cli, diagram, doctor, metrics, picture, statements
+from sparkify_bulk.commands.options import variables
 from sparkify_bulk.settings import DEFAULT_SCHEMA
 from sparkify_bulk.tables import STAR
 
@@ -43,7 +44,7 @@ def settings() -> str:
     takers: dict[tuple[str, str, str], list[str]] = {}
     for path, command in _walk(cli.cli, "sparkify-bulk"):
         for parameter in command.params:
-            if parameter.envvar:
+            if variables(parameter):
                 name = path.removeprefix("sparkify-bulk ")
                 takers.setdefault(_setting(parameter), []).append(f"`{name}`")
     lines = ["| option | environment variable | default | taken by |", "|---|---|---|---|"]
@@ -56,20 +57,19 @@ def settings() -> str:
 
 def _setting(parameter: click.Parameter) -> tuple[str, str, str]:
     """Return how an option or argument is written, its environment variables and its default."""
-    variables = [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or []
+    context = click.Context(cli.cli)
     said = DEFAULT_SAID.search(getattr(parameter, "help", None) or "")
-    default = parameter.get_default(click.Context(cli.cli), call=False)
+    default = parameter.get_default(context, call=False)
     shown = said[1] if said else ""
     if not said and isinstance(default, str | int | Path) and default is not False:
         shown = f"`{default}`"
-    context = click.Context(cli.cli)
     metavar = "" if getattr(parameter, "is_flag", False) else parameter.make_metavar(context)
     value = f" {metavar}".rstrip().replace("|", "\\|")
     if isinstance(parameter, click.Argument):
         names = [f"`{(parameter.metavar or '').strip('[]')}`"]
     else:
         names = [f"`{option}{value}`" for option in parameter.opts]
-    return ", ".join(names), ", ".join(f"`{name}`" for name in variables), shown
+    return ", ".join(names), ", ".join(f"`{name}`" for name in variables(parameter)), shown
 
 
 def mermaid() -> str:

@@ -360,6 +360,11 @@ def _row(connection: Connection, query: LiteralString) -> tuple[Any, ...]:
     return row or ()
 
 
+def message_of(error: psycopg.Error) -> str:
+    """Return what an error says, in a line: the server's own message, if it is one of its."""
+    return error.diag.message_primary or str(error).strip().split("\n")[0] or type(error).__name__
+
+
 def _first_line(error: psycopg.Error) -> str:
     lines = str(error).strip().splitlines()
     return lines[0].removeprefix("connection is bad: ") if lines else type(error).__name__

@@ -27,6 +27,7 @@ from sparkify_bulk.connection import (
     is_here,
     is_pooled,
     leads_here,
+    message_of,
     name_target,
     weak_tls,
 )
@@ -210,9 +211,9 @@ def _ask(subject: Subject, check: Callable[[Subject], Finding]) -> Finding:
     except NotAskedError as error:
         finding = Finding("not asked", str(error))
     except psycopg.errors.InsufficientPrivilege as error:
-        finding = Finding("not asked", f"not to be seen: {_message(error)}")
+        finding = Finding("not asked", f"not to be seen: {message_of(error)}")
     except psycopg.Error as error:
-        finding = Finding("failure", _message(error), "see the server's log")
+        finding = Finding("failure", message_of(error), "see the server's log")
     except SparkifyBulkError as error:
         finding = Finding("failure", error.message, error.hint)
     return replace(
@@ -235,10 +236,6 @@ def _looking(connection: Connection | None) -> Iterator[None]:
         use_schemas(connection, "pg_catalog")
         merge.set_locally(connection, _LIMITS)
         yield
-
-
-def _message(error: psycopg.Error) -> str:
-    return error.diag.message_primary or str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def _name(check: Callable[[Subject], Finding]) -> str:

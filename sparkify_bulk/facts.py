@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from sparkify_bulk import merge, statements
+from sparkify_bulk import ledger, merge, statements
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
 from sparkify_bulk.settings import Schemas
@@ -114,7 +114,7 @@ def _see(connection: Connection, schema: str) -> None:
 
 
 def _run(connection: Connection, schema: str, run_id: int | None) -> Row:
-    if connection.execute("SELECT to_regclass('runs')").fetchone() == (None,):
+    if not ledger.exists(connection):
         raise UsageError(
             f"no run is on record in the schema {schema}",
             hint="make a star with sparkify-bulk reload DATA, or name another by --schema",

@@ -201,7 +201,7 @@ def prune(connection: Connection, schema: str, before: datetime, *, dry: bool) -
     """
     with connection.transaction(force_rollback=dry):
         use_schemas(connection, schema)
-        if not _exists(connection):
+        if not exists(connection):
             return 0, 0
         rejects = connection.execute(statements.read("ledger/prune_rejects"), {"before": before})
         runs = connection.execute(statements.read("ledger/prune_runs"), {"before": before})
@@ -213,14 +213,15 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     with connection.transaction():
         use_schemas(connection, schema)
-        if not _exists(connection):
+        if not exists(connection):
             return
         # A server-side cursor: a run can have rejected millions.
         with connection.cursor(name="listing", row_factory=dict_row) as cursor:
             yield from cursor.execute(statements.read(statement), parameters)
 
 
-def _exists(connection: Connection) -> bool:
+def exists(connection: Connection) -> bool:
+    """Tell whether there is a ledger in the schema in sight."""
     row = connection.execute(sql.SQL("SELECT to_regclass('runs') IS NOT NULL")).fetchone()
     return bool(row and row[0])
 

@@ -16,6 +16,7 @@ from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.facts import Facts, Row, Star
 from sparkify_bulk.periods import Series
+from sparkify_bulk.redaction import printable
 from sparkify_bulk.report import megabytes
 from sparkify_bulk.settings import schemas
 from sparkify_bulk.tables import NAMES
@@ -659,5 +660,5 @@ def _words(value: object) -> str:
 
     Marks that turn the direction of writing around would change what stands beside it.
     """
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
+    text = printable(str(value))
     return text if len(text) <= TEXT_LENGTH else f"{text[:TEXT_LENGTH]}…"

@@ -22,6 +22,7 @@ from sparkify_bulk.connection import (
     describe,
     is_passing,
     libpq_is_configured,
+    message_of,
     parse_conninfo,
     tell_of_pooler,
     warn_of_weak_tls,
@@ -203,9 +204,8 @@ def _refusals() -> Iterator[None]:
             "ownership of the star; see docs/rights.md",
         ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        message = error.diag.message_primary or str(error).strip().split("\n")[0]
         raise DatabaseError(
-            f"the database ended the run: {message}",
+            f"the database ended the run: {message_of(error)}",
             hint=_HINTS.get(error.sqlstate or "", "see the server's log, then run again")
             + "; the star is untouched",
             passing=is_passing(error),

@@ -25,11 +25,19 @@ COMMAND = str(Path(sys.executable).parent / "sparkify-bulk")
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the installed command with its output piped."""
+    return run_in(None, *arguments, **environment)
+
+
+def run_in(
+    folder: Path | None, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run it in a folder."""
     return subprocess.run(
         [COMMAND, *arguments],
         check=False,
         capture_output=True,
         text=True,
+        cwd=folder,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
     )
@@ -157,6 +165,19 @@ def test_failed_run_reports_in_json(database: str, tree: Tree) -> None:
     assert "no song or log files" in report["error"]
 
 
+def reload_to_its_switch(dsn: str, data: Path) -> subprocess.Popen[str]:
+    """Start a reload, and return it where only the switch is left, which waits for readers."""
+    process = subprocess.Popen(
+        [COMMAND, "reload", str(data), "--dsn", dsn],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert any("INFO complete star" in line for line in process.stderr)
+    return process
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_a_run_cleanly(
     database: str, committed: Path, connection: Connection, sent: signal.Signals, code: int
@@ -166,17 +187,8 @@ def test_signals_end_a_run_cleanly(
     with connection.transaction():
         # The switch waits for this reader; then the signal comes.
         connection.execute("SELECT count(*) FROM sparkify.songplays")
-        process = subprocess.Popen(
-            [COMMAND, "reload", str(committed), "--dsn", database],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "INFO complete star" in line:
-                process.send_signal(sent)
-                break
+        process = reload_to_its_switch(database, committed)
+        process.send_signal(sent)
         process.communicate()
     assert process.returncode == code
     left = (
@@ -195,16 +207,7 @@ def test_a_second_signal_ends_a_run_at_once(
     with connection.transaction():
         # The switch waits for this reader; clearing up waits for the one after.
         connection.execute("SELECT count(*) FROM sparkify.songplays")
-        process = subprocess.Popen(
-            [COMMAND, "reload", str(committed), "--dsn", database],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "INFO complete star" in line:
-                break
+        process = reload_to_its_switch(database, committed)
         staged = "SELECT tablename FROM pg_tables WHERE schemaname = 'sparkify_staging'"
         for (name,) in connection.execute(staged).fetchall():
             look = sql.SQL("SELECT FROM sparkify_staging.{}")

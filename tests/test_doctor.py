@@ -22,6 +22,7 @@ from conftest import SERVER
 from fault_ground import Halting, locks
 from psycopg import sql
 from servers import Server, copy_standby, running
+from test_cli import COMMAND
 from trees import Tree, event, query, song
 
 import sparkify_bulk
@@ -29,7 +30,6 @@ from sparkify_bulk import cli, doctor
 from sparkify_bulk.doctor import Diagnosis, Finding
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
 
-COMMAND = str(Path(sys.executable).parent / "sparkify-bulk")
 ROLE = "Nightly loader"
 NAMES = [check.__name__.replace("_", " ") for check in doctor.CHECKS]
 
@@ -532,9 +532,7 @@ def test_input_one_may_not_read_is_named(database: str, tree: Tree) -> None:
     folder = tree.songs("A/a.json", song()).parent
     file.chmod(0)
     folder.chmod(0)
-    for above in (*tree.root.parents, tree.root, tree.log_folder, tree.song_folder):
-        if above.owner() == "root" and above.is_relative_to("/tmp/pytest-of-root"):  # noqa: S108
-            above.chmod(0o755)
+    tree.let_all_in()
     script = (
         "import os, sys, sparkify_bulk.cli as c, sparkify_bulk.doctor, sparkify_bulk.render\n"
         "os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))\n"

@@ -7,7 +7,6 @@ import re
 import shutil
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from conftest import lack
 from playwright.sync_api import Browser, Page, sync_playwright
 from psycopg import sql
+from test_cli import COMMAND
 from trees import MOMENT, Tree, event, query, song
 
 import sparkify_bulk
@@ -27,7 +27,6 @@ from sparkify_bulk.periods import MOST
 DAY_MS = 86_400_000
 BAD = b'{"page": "NextSong"}'
 EVIL = '<script>window.hacked = 1</script><img src="x" onerror="window.hacked = 2">'
-COMMAND = str(Path(sys.executable).parent / "sparkify-bulk")
 
 # What the eye sees of an element: its own colour, and the first background behind it.
 CONTRAST = """selector => [...document.querySelectorAll(selector)]

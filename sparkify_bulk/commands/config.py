@@ -6,9 +6,7 @@ on top are for every command that has such a flag; those in a table for the comm
 after.
 """
 
-import difflib
 import os
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from sparkify_bulk.commands import talk
-from sparkify_bulk.commands.options import JSON, PREFIX
+from sparkify_bulk.commands.options import JSON, PREFIX, variables
 from sparkify_bulk.commands.runs import load, reload
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.redaction import redact
@@ -76,6 +74,8 @@ def _in_working_folder() -> Path | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -129,6 +129,8 @@ def _complaints_of(
 
 
 def _suggestion(key: str, known: Collection[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(key, known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
@@ -264,8 +266,7 @@ def _origin(context: click.Context, parameter: click.Parameter) -> str:
     """Say where a setting comes from: a variable, the file, or nowhere."""
     source = context.get_parameter_source(parameter.name or "")
     if source is ParameterSource.ENVIRONMENT:
-        variables = [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar
-        return next(name for name in variables or () if os.environ.get(name))
+        return next(name for name in variables(parameter) if os.environ.get(name))
     if source is ParameterSource.DEFAULT_MAP:
         return str(context.meta[_FILE])
     if parameter.name == "dsn":
@@ -289,8 +290,7 @@ def _stray_variables(context: click.Context) -> list[str]:
 
 def _variables(command: click.Command) -> Iterator[str]:
     for parameter in command.params:
-        names = parameter.envvar or ()
-        yield from [names] if isinstance(names, str) else names
+        yield from variables(parameter)
     if isinstance(command, click.Group):
         for child in command.commands.values():
             yield from _variables(child)

@@ -60,14 +60,14 @@ class FollowUps:
         try:
             yield
         except BaseException as error:
-            code = exit_code_of(error)
+            report, code = self._report_of(error), exit_code_of(error)
             try:
-                self._write(self._report_of(error), code)
+                self._write(report, code)
             except SparkifyBulkError as later:
                 logger.error("%s", later.message)  # noqa: TRY400 - a sentence says it
             # Who pressed Ctrl-C knows.
             if code != _BY_CTRL_C:
-                self._notify(self._report_of(error), code)
+                self._notify(report, code)
             raise
 
     def of_success(self, report: "Report") -> int:

@@ -33,6 +33,12 @@ def option(
     return click.option(*names, envvar=variables, show_envvar=True, **attributes)
 
 
+def variables(parameter: click.Parameter) -> list[str]:
+    """Return the environment variables of an option or argument, the first to count first."""
+    names = parameter.envvar or []
+    return [names] if isinstance(names, str) else list(names)
+
+
 class Age(click.ParamType[timedelta]):
     """A span of time as people write it: 90m, 36h, 2d."""
 
