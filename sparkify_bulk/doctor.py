@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from sparkify_bulk import ledger, merge, statements
+from sparkify_bulk import ledger, merge, statements, switch
 from sparkify_bulk.connection import (
     OLDEST_SERVER,
     Connection,
@@ -388,7 +388,7 @@ def star(subject: Subject) -> Finding:
 
 def dependents(subject: Subject) -> Finding:
     """Nothing hangs on the star that can't follow it through a reload's switch."""
-    stuck = merge.dependents(subject.server, subject.schemas.star)
+    stuck = switch.dependents(subject.server, subject.schemas.star)
     if stuck:
         hint = "reload refuses; load doesn't mind. reload --drop-dependents drops them"
         return Finding("warning", f"can't follow a reload: {_some(stuck)}", hint)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from sparkify_bulk import ledger, merge
+from sparkify_bulk import ledger, merge, switch
 from sparkify_bulk.build import build_star
 from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.connection import Connection
@@ -398,8 +398,8 @@ def _check_dependents(run: Run) -> None:
     Raises:
         SparkifyBulkError: names what it is.
     """
-    found = merge.dependents(run.control, run.schemas.star)
-    found += merge.dependents(run.control, run.schemas.ledger, _SWITCHED)
+    found = switch.dependents(run.control, run.schemas.star)
+    found += switch.dependents(run.control, run.schemas.ledger, _SWITCHED)
     if not found:
         return
     names = ", ".join(found)
@@ -417,8 +417,8 @@ def _switch(run: Run) -> None:
     """Put the new star, and the table of its files, in the old ones' place."""
     drop = run.settings.drop_dependents
     connection, build = run.publisher, run.schemas.build
-    merge.switch(connection, run.schemas.ledger, build, _SWITCHED, drop_dependents=drop)
-    merge.switch(connection, run.schemas.star, build, drop_dependents=drop)
+    switch.switch(connection, run.schemas.ledger, build, _SWITCHED, drop_dependents=drop)
+    switch.switch(connection, run.schemas.star, build, drop_dependents=drop)
 
 
 def _check_freshness(run: Run) -> None:

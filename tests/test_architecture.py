@@ -17,12 +17,14 @@ MODULES = {
 }
 STEPS = {
     "connection", "manifest", "records", "extract", "transform", "gather", "stage", "merge",
-    "ledger", "report", "lanes",
+    "switch", "ledger", "report", "lanes",
 }  # fmt: skip
 GROUND = {"tables", "statements", "settings", "errors", "measure"}
 STORY = {"run", "collect", "build", "pipeline", "bench", "doctor"}
 SPEECH = {"cli", "commands"}
-KNOW_PSYCOPG = {"connection", "lanes", "stage", "merge", "ledger", "query", "facts"} | STORY
+KNOW_PSYCOPG = STORY | {
+    "connection", "lanes", "stage", "merge", "switch", "ledger", "query", "facts",
+}  # fmt: skip
 KNOW_POLARS = {"extract", "transform", "gather", "stage"}
 
 

@@ -16,7 +16,7 @@ from servers import LOCKED_ROLE, Server
 from trees import Tree, event, query, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk import gather, merge, pipeline, stage
+from sparkify_bulk import gather, merge, pipeline, stage, switch
 from sparkify_bulk import run as run_module
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import (
@@ -129,7 +129,7 @@ def test_an_autovacuum_gives_way_to_the_switch(
             "SELECT 1 FROM pg_stat_progress_vacuum WHERE relid = 'sparkify.songplays'::regclass",
         ):
             pass
-        monkeypatch.setattr(merge, "_SWITCH_PATIENCE_SECONDS", 5.0)
+        monkeypatch.setattr(switch, "_SWITCH_PATIENCE_SECONDS", 5.0)
         report = sparkify_bulk.reload(committed, dsn=database)
     finally:
         server.execute(sql.SQL("ALTER SYSTEM RESET autovacuum_naptime"))
