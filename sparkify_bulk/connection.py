@@ -18,7 +18,7 @@ from sparkify_bulk.redaction import learn
 
 logger = logging.getLogger("sparkify_bulk")
 
-OLDEST_SERVER = 14
+OLDEST_SERVER = 15
 # A pulled cable ends the connection after 10 s; the defaults of libpq and server wait for hours.
 _KEEPALIVES = {"keepalives_idle": "4", "keepalives_interval": "2", "keepalives_count": "3"}
 _USER_TIMEOUT = {"tcp_user_timeout": "10000"}
@@ -269,8 +269,8 @@ def check_server(connection: Connection) -> None:
     version = connection.info.server_version // 10000
     if version < OLDEST_SERVER:
         raise DatabaseError(
-            f"the server is PostgreSQL {version}",
-            hint=f"version {OLDEST_SERVER} or later is needed",
+            f"the server is PostgreSQL {version}, which is too old",
+            hint=f"use PostgreSQL {OLDEST_SERVER} or later",
         )
     encoding, recovering = _row(
         connection,

@@ -283,7 +283,7 @@ def version(subject: Subject) -> Finding:
     number = subject.server.info.server_version
     found = f"PostgreSQL {number // 10_000}.{number % 10_000}"
     if number // 10_000 < OLDEST_SERVER:
-        return Finding("failure", found, f"version {OLDEST_SERVER} or later is needed")
+        return Finding("failure", f"{found} is too old", f"use PostgreSQL {OLDEST_SERVER} or later")
     return Finding("ok", found)
 
 

@@ -1,5 +1,8 @@
 """Connections: what is refused, in which words, and that no password is among them."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import psycopg
 import pytest
 from conftest import SERVER
@@ -107,6 +110,14 @@ def test_a_database_that_is_not_utf8_is_refused(server: Server, tree: Tree, enco
         assert schemas == []
     finally:
         server.drop("odd")
+
+
+def test_a_server_older_than_15_is_refused_with_what_to_use() -> None:
+    """PostgreSQL 14 is out of support: the error names its version and the oldest that will do."""
+    old = SimpleNamespace(info=SimpleNamespace(server_version=140_020))
+    with pytest.raises(DatabaseError, match="the server is PostgreSQL 14, ") as caught:
+        check_server(cast("psycopg.Connection", old))
+    assert caught.value.hint == "use PostgreSQL 15 or later"
 
 
 def test_a_fit_server_is_accepted_and_described(database: str, server: Server) -> None:
