@@ -35,7 +35,7 @@ from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
 from sparkify_bulk.manifest import Kind
 from sparkify_bulk.reader import SUFFIXES, escape
 from sparkify_bulk.redaction import redact
-from sparkify_bulk.report import megabytes
+from sparkify_bulk.report import readable_size
 from sparkify_bulk.run import find_server, lock_name
 from sparkify_bulk.settings import Schemas, default_jobs, schemas
 from sparkify_bulk.stage import use_schemas
@@ -432,7 +432,7 @@ def _left(subject: Subject) -> dict[Any, str]:
     if _has_table(subject, names.ledger, "runs"):
         left.update({run_id: f"run {run_id}" for (run_id,) in _rows(subject, "running")})
     for schema, table, size in tables:
-        left[schema, table] = f"{schema}.{table} ({megabytes(size)})"
+        left[schema, table] = f"{schema}.{table} ({readable_size(size)})"
     return left
 
 
@@ -512,7 +512,7 @@ def _look_at_folder(subject: Subject, kind: Kind, folder: Path | None, option: s
         return Finding("warning", f"no files in {escape(str(folder))}", f"files are named {kinds}")
     count = f"{contents.files:,} {'file' if contents.files == 1 else 'files'}"
     count = f"the first {count}" if more else count
-    return Finding("ok", f"{count}, {megabytes(contents.size)}")
+    return Finding("ok", f"{count}, {readable_size(contents.size)}")
 
 
 def _contents(folder: Path, *, follow_links: bool) -> _Contents:
@@ -562,14 +562,15 @@ def disk(subject: Subject) -> Finding:
     wal_level, _, _ = _rows(subject, "settings")[0]
     needed = int(_scaled(subject, _TABLES) + _log_size(subject, wal_level))
     about = "at least" if subject.partly else "about"
-    needs = f"a reload needs {about} {megabytes(needed)}" if needed else "no input to compare with"
+    size = readable_size(needed)
+    needs = f"a reload needs {about} {size}" if needed else "no input to compare with"
     folder = _data_folder(subject)
     if folder is None:
         where = "no right to know where" if is_here(connection) else "the server is elsewhere"
         raise NotAskedError(f"free room can't be known: {where}; {needs}")
     status = os.statvfs(folder)
     free = status.f_bavail * status.f_frsize
-    found = f"{megabytes(free)} free, {needs} ({folder})"
+    found = f"{readable_size(free)} free, {needs} ({folder})"
     hint = "make room on the server's disk, or load what is new only: sparkify-bulk load"
     if free >= 2 * needed:
         return Finding("ok", found)

@@ -3,7 +3,7 @@
 import getpass
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from sparkify_bulk import statements
 from sparkify_bulk.connection import Connection
+from sparkify_bulk.errors import UsageError
 from sparkify_bulk.manifest import Kind, Known
 from sparkify_bulk.report import Report
 from sparkify_bulk.stage import use_schemas
@@ -163,14 +164,28 @@ def list_runs(connection: Connection, schema: str, limit: int) -> list[dict[str,
     return list(_rows(connection, schema, "ledger/list_runs", {"limit": limit}))
 
 
+def choose_run(connection: Connection, schema: str, run_id: int | None) -> dict[str, Any] | None:
+    """Return the run whose rejects are meant: the last load or reload, where none is named.
+
+    None if none is named and none has ended yet.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    found = list(_rows(connection, schema, "ledger/choose_run", {"run_id": run_id}))
+    if not found and run_id is not None:
+        raise UsageError(f"there is no run {run_id}", hint="sparkify-bulk runs lists the runs")
+    return found[0] if found else None
+
+
 def list_rejects(
     connection: Connection,
     schema: str,
-    run_id: int | None = None,
+    run_id: int | None,
     reason: str | None = None,
     file: str | None = None,
-) -> Iterator[dict[str, Any]]:
-    """Yield the rejects of a run; of the last one that has ended where none is named."""
+) -> Generator[dict[str, Any]]:
+    """Yield the rejects of a run, in the order of their numbers."""
     parameters = {"run_id": run_id, "reason": reason, "file": file}
     return _rows(connection, schema, "ledger/list_rejects", parameters)
 
@@ -210,7 +225,7 @@ def prune(connection: Connection, schema: str, before: datetime, *, dry: bool) -
 
 def _rows(
     connection: Connection, schema: str, statement: str, parameters: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any]]:
     with connection.transaction():
         use_schemas(connection, schema)
         if not exists(connection):

@@ -17,7 +17,7 @@ from sparkify_bulk.errors import UsageError
 from sparkify_bulk.facts import Facts, Row, Star
 from sparkify_bulk.periods import Series
 from sparkify_bulk.redaction import printable
-from sparkify_bulk.report import megabytes
+from sparkify_bulk.report import readable_size
 from sparkify_bulk.settings import schemas
 from sparkify_bulk.tables import NAMES
 
@@ -293,7 +293,7 @@ def _key_figures(found: Facts, report: Mapping[str, Any]) -> list[Figure]:
             )
         )
         records, files = _sum(report, "records"), _sum(report, "files")
-        read = f"{megabytes(_sum(report, 'bytes'))} in {_number(files, 'file')}"
+        read = f"{readable_size(_sum(report, 'bytes'))} in {_number(files, 'file')}"
         shown.append(Figure("Records read", f"{records:,}", read))
         rejected = report["rejects"]["count"]
         shown.append(Figure("Rejected", f"{rejected:,}", f"{share(rejected, records)} of them"))
@@ -309,7 +309,8 @@ def _key_figures(found: Facts, report: Mapping[str, Any]) -> list[Figure]:
         matched = sum(row["matched"] for row in star.days)
         shown.append(Figure("Plays with a song", share(matched, plays), f"{matched:,} plays"))
     if report:
-        shown.append(Figure("Peak memory", megabytes(report["peak_rss_bytes"]), "of the process"))
+        peak = readable_size(report["peak_rss_bytes"])
+        shown.append(Figure("Peak memory", peak, "of the process"))
     return shown
 
 

@@ -388,8 +388,7 @@ def _publish(run: Run, last: Callable[[], None] | None = None) -> None:
     report.status = "succeeded_with_rejects" if report.rejects.count else "succeeded"
     _complete(run, last)
     if report.rejects.count:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in report.rejects.by_reason.items())
-        logger.warning("%d records were rejected: %s", report.rejects.count, reasons)
+        logger.warning("%s; see: sparkify-bulk rejects", report.rejects.describe())
 
 
 def _check_dependents(run: Run) -> None:

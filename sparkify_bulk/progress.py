@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from sparkify_bulk.report import Phase, megabytes, thousands
+from sparkify_bulk.report import Phase, readable_size, thousands
 
 logger = logging.getLogger("sparkify_bulk")
 
@@ -41,15 +41,16 @@ class LogWatch:
 
     def expect(self, *, files: int, bytes_: int) -> None:
         """Write how much there is to read, where somebody wants to know."""
-        logger.debug("%d files listed, %s", files, megabytes(bytes_))
+        logger.debug("%d files listed, %s", files, readable_size(bytes_))
 
     def advance(self, *, files: int, bytes_: int, records: int) -> None:
         """Write how far a phase got, where somebody wants to know."""
-        logger.debug("%d files, %s, %d records", files, megabytes(bytes_), records)
+        logger.debug("%d files, %s, %d records", files, readable_size(bytes_), records)
 
     def end(self, phase: Phase) -> None:
         """Write how long the phase took."""
-        handled = f", {phase.records:,} records, {megabytes(phase.bytes)}" if phase.records else ""
+        size = readable_size(phase.bytes)
+        handled = f", {phase.records:,} records, {size}" if phase.records else ""
         fields = {"phase": phase.name, "seconds": phase.seconds}
         if phase.records:
             fields |= {"records": phase.records, "bytes": phase.bytes}
@@ -66,7 +67,7 @@ class _Handled(ProgressColumn):
         if not files:
             return Text("")
         some = f"{files:,}/{total:,}" if total and files < total else f"{files:,}"
-        done = megabytes(int(task.completed))
+        done = readable_size(int(task.completed))
         rate = task.fields["rate"]
         pace = f" {thousands(rate)} rec/s" if rate else ""
         return Text(f"{some} files {done}{pace}", style="dim")

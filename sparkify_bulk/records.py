@@ -17,6 +17,16 @@ from typing import Any, NoReturn
 MAX_RECORD_BYTES = 64 * 2**20
 # Deepest nesting of a record: as deep as Polars reads, so that both paths take the same records.
 MAX_DEPTH = 1024
+# Why a record, or a whole file, is refused: the codes that docs/rules.md explains.
+REASONS = (
+    "malformed_json",
+    "not_an_object",
+    "missing_field",
+    "wrong_type",
+    "out_of_range",
+    "unstorable_text",
+    "unreadable_file",
+)
 
 
 class Rejection(Exception):  # noqa: N818 - the word for what befalls a record, not an error of a run

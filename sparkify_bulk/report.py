@@ -79,6 +79,20 @@ class Rejects:
         self.count += number
         self.by_reason[reason] = self.by_reason.get(reason, 0) + number
 
+    def describe(self) -> str:
+        """Say how many records were rejected and why, and how many files could not be read."""
+        files = self.by_reason.get("unreadable_file", 0)
+        parts = [f"{count(files, 'file')} could not be read"] if files else []
+        if records := self.count - files:
+            were = "was" if records == 1 else "were"
+            reasons = (
+                f"{number:,} {reason}"
+                for reason, number in self.by_reason.items()
+                if reason != "unreadable_file"
+            )
+            parts.append(f"{count(records, 'record')} {were} rejected: {', '.join(reasons)}")
+        return "; ".join(parts)
+
 
 @dataclass(slots=True)
 class Report:
@@ -138,11 +152,18 @@ class Report:
         return orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def megabytes(size: int) -> str:
-    """Return a number of bytes for people to read, in units of 10⁶ or 10⁹."""
-    if size >= 10**9:
-        return f"{size / 10**9:.1f} GB"
-    return f"{size / 10**6:.1f} MB"
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 file, 2,110 files."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def readable_size(size: int) -> str:
+    """Return a number of bytes for people to read, in the unit that suits its size."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        # What would be rounded to 1000.0 of the smaller unit is 1.0 of this one.
+        if size >= 0.99995 * unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size} B"
 
 
 def thousands(rate: float) -> str:

@@ -3,7 +3,9 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from sparkify_bulk.commands.options import (
     DSN,
     FOLDER,
     JSON,
+    PREFIX,
     SCHEMA,
     TALK,
     TARGET,
@@ -22,6 +25,14 @@ from sparkify_bulk.commands.options import (
     options,
 )
 from sparkify_bulk.errors import UsageError
+from sparkify_bulk.records import REASONS
+from sparkify_bulk.redaction import printable
+from sparkify_bulk.report import count
+
+_TABLE_ROWS = 100
+_INTERRUPTED = (130, 143)
+# Prefixed by the command: elsewhere --limit is of runs and of queries.
+_REJECTS = f"{PREFIX}REJECTS_"
 
 RUN = option("--run", "run_id", metavar="N", type=int, help="Another run than the last.")
 
@@ -29,10 +40,22 @@ RUN = option("--run", "run_id", metavar="N", type=int, help="Another run than th
 @click.group(invoke_without_command=True, short_help="List the records that were refused.")
 @options(
     RUN,
-    option("--reason", metavar="CODE", help="Only those refused for this reason."),
+    option(
+        "--reason",
+        metavar="CODE",
+        type=click.Choice(REASONS),
+        help=f"Only those refused for this reason: {', '.join(REASONS)}.",
+    ),
     option("--file", metavar="NAME", help="Only those of this file, named as it is listed."),
     option("--by-reason", is_flag=True, help="Count them by reason instead."),
     option("--output", metavar="FILE", type=FOLDER, help="Write them to a new file, as NDJSON."),
+    option(
+        "--limit",
+        prefix=_REJECTS,
+        metavar="N",
+        type=click.IntRange(min=0),
+        help=f"At most so many.  [default: {_TABLE_ROWS} in a table, else all]",
+    ),
     *TARGET,
     JSON,
 )
@@ -41,8 +64,10 @@ def rejects(
     context: click.Context,
     /,
     *,
+    run_id: int | None,
     by_reason: bool,
     output: Path | None,
+    limit: int | None,
     dsn: str | None,
     schema: str,
     as_json: bool,
@@ -58,14 +83,27 @@ def rejects(
     from sparkify_bulk.settings import schemas
 
     with run.open_connection(dsn) as connection:
-        rows = ledger.list_rejects(connection, schemas(schema).ledger, **chosen)
-        if output:
-            _export(rows, output)
-        elif as_json:
-            for row in rows:
-                talk.write_line(_reject_document(row))
-        else:
-            _print_rejects(rows, by_reason=by_reason)
+        names = schemas(schema)
+        chosen_run = ledger.choose_run(connection, names.ledger, run_id)
+        run_id = chosen_run["run_id"] if chosen_run else None
+        # Closed before the connection is: not all rows may have been read.
+        with closing(ledger.list_rejects(connection, names.ledger, run_id, **chosen)) as rows:
+            if output:
+                written = _export(islice(rows, limit), output)
+                click.echo(f"Written: {count(written, 'reject')} of run {run_id} to {output}")
+            elif as_json:
+                for row in islice(rows, limit):
+                    talk.write_line(_reject_document(row))
+            elif chosen_run is None:
+                click.echo("No runs yet, so no rejects.")
+            else:
+                click.echo(_describe_run(chosen_run))
+                _print_rejects(rows, by_reason=by_reason, limit=limit)
+
+
+def _describe_run(row: dict[str, Any]) -> str:
+    """Say which run's rejects are shown: a command line that is wrong leaves no run."""
+    return f"Run {row['run_id']} ({row['command']}, started {row['started_at']:%Y-%m-%d %H:%M:%S})"
 
 
 def _reject_document(row: dict[str, Any]) -> dict[str, Any]:
@@ -74,8 +112,11 @@ def _reject_document(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"raw": ledger.export_text(row["raw"])}
 
 
-def _export(rows: Iterator[dict[str, Any]], output: Path) -> None:
-    """Write rejects to a file that only its owner may read; it must be new, and is no link."""
+def _export(rows: Iterator[dict[str, Any]], output: Path) -> int:
+    """Write rejects to a file that only its owner may read; return how many.
+
+    The file must be new, and is no link.
+    """
     import orjson
 
     try:
@@ -84,29 +125,47 @@ def _export(rows: Iterator[dict[str, Any]], output: Path) -> None:
         raise UsageError(
             f"{output} can't be made: {error.strerror}", hint="name a file that doesn't exist"
         ) from error
+    written = 0
     with os.fdopen(descriptor, "wb") as file:
         for row in rows:
             file.write(orjson.dumps(_reject_document(row), option=orjson.OPT_APPEND_NEWLINE))
+            written += 1
+    return written
 
 
-def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool) -> None:
-    columns: tuple[str, ...]
-    found: list[tuple[Any, ...]]
-    if by_reason:
-        columns = ("reason", "rejects")
-        found = list(Counter(row["reason"] for row in rows).most_common())
-    else:
-        columns = ("file", "line", "column", "reason", "detail", "settled by")
-        found = [tuple(row[name.replace(" ", "_")] for name in columns) for row in rows]
-        # Most runs' rejects were never replayed.
-        if not any(settled for *_, settled in found):
-            columns, found = columns[:-1], [row[:-1] for row in found]
-    if not found:
-        click.echo("No rejects.")
-        return
+def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool, limit: int | None) -> None:
     from sparkify_bulk import render
 
-    render.console().print(render.listing(columns, found))
+    if by_reason:
+        counted = Counter(row["reason"] for row in rows).most_common(limit)
+        if counted:
+            render.console().print(render.listing(("reason", "rejects"), counted))
+        else:
+            click.echo("No rejects.")
+        return
+    limit = _TABLE_ROWS if limit is None else limit
+    columns: tuple[str, ...] = (
+        "file",
+        "line",
+        "offset",
+        "column",
+        "reason",
+        "detail",
+        "settled by",
+    )
+    found = [[row[name.replace(" ", "_")] for name in columns] for row in islice(rows, limit)]
+    more = next(rows, None) is not None
+    # Most runs' rejects were never replayed.
+    if not any(settled for *_, settled in found):
+        columns, found = columns[:-1], [row[:-1] for row in found]
+    if found:
+        render.console().print(render.listing(columns, found))
+    elif not more:
+        click.echo("No rejects.")
+    if more:
+        click.echo(
+            f"Only the first {limit:,}; see --limit, --by-reason, or --output for all.", err=True
+        )
 
 
 @rejects.command()
@@ -144,7 +203,7 @@ def replay(
     mended = _read_repaired(repaired) if repaired else None
     with talk.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
         report = pipeline.replay(settings, watch, run_id=run_id, repaired=mended)
-    talk.print_report(report, as_json=as_json, quiet=quiet)
+    talk.print_report(report, as_json=as_json, quiet=quiet, verbose=verbose)
     return report.exit_code
 
 
@@ -185,8 +244,13 @@ def runs(limit: int, dsn: str | None, schema: str, *, as_json: bool) -> None:
     if not found:
         click.echo("No runs.")
         return
-    columns = ("run", "command", "status", "started", "took", "records", "rejects", "exit", "who")
-    render.console().print(render.listing((*columns, "error"), map(_run_row, found)))
+    columns = ("run", "command", "status", "started", "took", "records", "exit", "who")
+    out = render.console()
+    out.print(render.listing(columns, map(_run_row, found)))
+    # Sentences, which no column has room for.
+    for row in found:
+        if row["error"]:
+            out.print(printable(f"run {row['run_id']}: {row['error']}"), markup=False)
 
 
 def _run_row(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -197,15 +261,22 @@ def _run_row(row: dict[str, Any]) -> tuple[Any, ...]:
     return (
         row["run_id"],
         row["command"],
-        row["status"],
-        f"{row['started_at']:%Y-%m-%d %H:%M:%S}",
+        _status(row),
+        f"{row['started_at']:%Y-%m-%d %H:%M}",
         None if took is None else f"{took:.1f} s",
         sum(book["records"] for book in books) if report else None,
-        report["rejects"]["count"] if report else None,
         row["exit_code"],
         f"{row['client_user']}@{row['client_host']}",
-        row["error"],
     )
+
+
+def _status(row: dict[str, Any]) -> str:
+    """Return in a word or two how a run ended."""
+    if row["exit_code"] in _INTERRUPTED:
+        return "interrupted"
+    if row["status"] == "succeeded_with_rejects":
+        return count(row["report"]["rejects"]["count"], "reject")
+    return str(row["status"])
 
 
 @click.command(short_help="Delete old runs and rejects from the ledger.")

@@ -93,14 +93,14 @@ def _run(
             gc.set_threshold(50_000)
             story = pipeline.reload if command == "reload" else pipeline.load
             report = story(settings, watch, listers)
-        _print_whole(report, as_json=as_json, quiet=quiet)
+        _print_whole(report, as_json=as_json, quiet=quiet, verbose=verbose)
     return follow_ups.of_success(report)
 
 
-def _print_whole(report: "Report", *, as_json: bool, quiet: bool) -> None:
+def _print_whole(report: "Report", *, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Print what a run did; a disk that is full mustn't pass for a run that failed."""
     try:
-        talk.print_report(report, as_json=as_json, quiet=quiet)
+        talk.print_report(report, as_json=as_json, quiet=quiet, verbose=verbose)
         sys.stdout.flush()
     except OSError as error:
         if error.errno == errno.EPIPE:

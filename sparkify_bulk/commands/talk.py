@@ -77,14 +77,28 @@ def _logs_are_json() -> bool:
     return any(isinstance(h.formatter, JsonLines) for h in logging.getLogger().handlers)
 
 
-def print_report(report: "Report", *, as_json: bool, quiet: bool) -> None:
-    """Print what a run did."""
+def print_report(report: "Report", *, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Print what a run did, and what to do next."""
     from sparkify_bulk import render
 
     if as_json:
         write(report.to_json())
     elif not quiet:
-        render.console().print(render.summary(report))
+        summary = render.summary(report, verbose=verbose, options=_same_star())
+        render.console().print(summary)
+
+
+def _same_star() -> str:
+    """Return what to add to another command so that it finds the star of this one."""
+    from click.core import ParameterSource
+
+    context = click.get_current_context()
+    added = ""
+    # The string isn't repeated: it may hold a password.
+    for name, value in (("dsn", "…"), ("schema", context.params["schema"])):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            added += f" --{name} {value}"
+    return added
 
 
 def write(document: bytes) -> None:

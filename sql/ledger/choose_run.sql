@@ -1,0 +1,11 @@
+-- The run of a number; or the last load or reload that has ended, where none is named.
+SELECT run_id, command, started_at
+FROM runs
+WHERE run_id = coalesce(
+    %(run_id)s::bigint,
+    (
+        SELECT max(runs.run_id)
+        FROM runs
+        WHERE status <> 'running' AND command IN ('load', 'reload')
+    )
+);

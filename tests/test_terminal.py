@@ -1,0 +1,271 @@
+"""What a user meets at a terminal: tables at several widths, and what commands say in the end."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from trees import Tree, event, song
+
+import sparkify_bulk
+from sparkify_bulk import bench, render, report
+from sparkify_bulk.errors import SparkifyBulkError
+from sparkify_bulk.records import REASONS
+
+COMMAND = [sys.executable, "-m", "sparkify_bulk"]
+WIDTHS = (60, 80, 120)
+STYLES = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
+
+
+def at_terminal(width: int, *arguments: str, stderr: bool = False) -> tuple[int, list[str]]:
+    """Run the command on a terminal of a width; return its exit code and what stdout shows.
+
+    With `stderr` what that shows is returned instead.
+    """
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    outputs = {"stdout": subprocess.DEVNULL, "stderr": theirs} if stderr else {
+        "stdout": theirs, "stderr": subprocess.DEVNULL,
+    }  # fmt: skip
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdin=theirs, env=environment | {"TERM": "xterm"}, **outputs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError), os.fdopen(ours, "rb", buffering=0) as screen:
+            while block := screen.read(65536):
+                shown += block
+    return process.returncode, STYLES.sub("", shown.decode()).replace("\r\n", "\n").splitlines()
+
+
+@pytest.fixture(scope="module")
+def star(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a database with a star, rejects, and runs that ended in several ways."""
+    tree = Tree(tmp_path_factory.mktemp("terminal") / "data")
+    title = "A title that is longer than any column of a terminal has room for " * 3
+    tree.songs("A/A/a.json", *(song(n, title=f"{title}{n}") for n in range(1, 9)))
+    events = [event(n, userAgent="Mozilla/5.0 (X11; Linux x86_64) " * 5) for n in range(1, 9)]
+    tree.logs("2018/11/2018-11-05-events.json", *events, event(9, page="Home"), b'{"page": ')
+    tree.logs("2018/11/2018-11-06-events.json", event(10, ts="soon"), event(11, level=None))
+    folders = {"songs": tree.song_folder, "logs": tree.log_folder}
+    sparkify_bulk.reload(**folders, dsn=module_database)
+    with pytest.raises(SparkifyBulkError):
+        sparkify_bulk.reload(**folders, dsn=module_database, max_rejects=0)
+    sparkify_bulk.load(**folders, dsn=module_database)
+    sparkify_bulk.reload(**folders, dsn=module_database)
+    return module_database
+
+
+LISTINGS = [
+    ["rejects"],
+    ["rejects", "--by-reason"],
+    ["runs"],
+    ["show"],
+    ["query", "TABLE songplays"],
+    ["query", "TABLE users"],
+    ["query", "SELECT songplay_id, start_time, location, user_agent FROM songplays"],
+    ["query", "SELECT start_time, 12345678901234567890 AS n, title FROM songplays, songs"],
+    ["config"],
+    ["doctor"],
+]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("arguments", LISTINGS, ids=" ".join)
+def test_tables_fit_the_terminal_and_break_no_number(
+    star: str, arguments: list[str], width: int
+) -> None:
+    """No line is longer than the terminal, and every number and date of the whole is shown."""
+    dsn = [] if arguments == ["config"] else ["--dsn", star]
+    code, lines = at_terminal(width, *arguments, *dsn)
+    assert code in (0, 1), lines
+    assert max(map(cell_len, lines)) <= width
+    if arguments == ["doctor"]:
+        return
+    whole = subprocess.run(
+        [*COMMAND, *arguments, *dsn], check=False, capture_output=True, text=True
+    ).stdout
+    assert "\x1b" not in whole
+    assert "…" not in whole
+    shown = "\n".join(lines)
+    for cell in re.split(r" {2,}|\n", whole):
+        if re.fullmatch(r"[\d,.:T +-]*\d", cell):
+            assert cell in shown
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_reports_tables_fit_the_terminal(star: str, tree: Tree, width: int) -> None:
+    """Those of a reload, with phases, and those of a plan."""
+    tree.logs("a.json", event())
+    for command in (["reload", "-v"], ["plan"]):
+        target = ["--logs", str(tree.log_folder), "--dsn", star, "--schema", "other"]
+        _, lines = at_terminal(width, *command, *target)
+        lines = [line for line in lines if "peak memory" not in line]
+        assert lines
+        assert max(map(cell_len, lines)) <= width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_benchmarks_table_fits_the_terminal(width: int) -> None:
+    """It has as many numbers as any."""
+    seconds = dict.fromkeys(
+        ("median_seconds", "min_seconds", "ratio_to_floor", "client_cpu_seconds",
+         "server_cpu_seconds"), 1234.5,
+    )  # fmt: skip
+    document = {
+        "data": {"events_records": 10**6, "events_files": 100, "songs_files": 10**5},
+        "server": {
+            "settings": {"server_version": "18.4"}, "target": "x", "floor_reads": "files",
+            "checkpoint_before_each": True,
+        },
+        "machine": {"processors": 2, "memory_bytes": 10**10, "processor": "x"},
+        "rounds": 3,
+        "contenders": [
+            {"name": name, "peak_rss_bytes": 10**9, **seconds} for name in bench.contenders()
+        ],
+    }  # fmt: skip
+    console = Console(width=width, color_system=None)
+    with console.capture() as captured:
+        console.print(render.comparison(document))
+    lines = captured.get().splitlines()
+    assert max(map(cell_len, lines)) <= width
+    assert captured.get().count("1,234.50 s") == 4 * len(document["contenders"])
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("Fairwood-Newbrook, CA", 10, "Fairwood-…"),
+        ("log_data/2018/11/2018-11-05-events.json", 30, "…/11/2018-11-05-events.json"),
+        ("between 2018-11-01 and then", 15, "between…"),
+        ("it has 1,234,567 rows", 12, "it has…"),
+        ("it has 12 rows", 11, "it has 12…"),
+        ("日本語日本語", 6, "日本…"),
+    ],
+)
+def test_what_is_cut_shows_an_ellipsis_and_no_part_of_a_number(
+    text: str, width: int, shown: str
+) -> None:
+    """A path keeps its end, other text its beginning."""
+    assert render._cut(text, width) == shown  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(0, "0 B"), (999, "999 B"), (82_900, "82.9 kB"), (999_949, "999.9 kB"), (999_951, "1.0 MB"),
+     (10**6, "1.0 MB"), (2_250_000_000, "2.2 GB")],
+)  # fmt: skip
+def test_a_size_is_told_in_the_unit_that_suits_it(size: int, shown: str) -> None:
+    """What is there is never 0.0 of anything."""
+    assert report.readable_size(size) == shown
+
+
+# --- what a run says in the end -------------------------------------------------------------------
+
+
+def test_the_last_lines_of_a_run_are_its_result(database: str, committed: Path) -> None:
+    """What was loaded, what was left out and why, and what to do next; phases only with -v."""
+    done = subprocess.run(
+        [*COMMAND, "reload", committed, "--dsn", database],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    result, skipped, following = done.stdout.splitlines()[-3:]
+    assert re.fullmatch(r"done: 2,110 plays, 299 songs in \d+\.\d s", result)
+    assert skipped == "388 not NextSong; there already: 2 plays, 1 song"
+    assert following == "next: sparkify-bulk show --dsn …"
+    assert "client CPU" not in done.stdout
+    again = ["load", committed, "--dsn", database, "-v"]
+    done = subprocess.run([*COMMAND, *again], check=True, capture_output=True, text=True)
+    assert "client CPU" in done.stdout
+    assert "done: nothing new, 307 files unchanged in" in done.stdout
+
+
+def test_a_run_with_rejects_names_the_command_that_lists_them(database: str, tree: Tree) -> None:
+    """Files that could not be read are counted as files, and one is one."""
+    tree.logs("a.json", event(), event(2, ts=None))
+    (tree.log_folder / "b.json.gz").write_bytes(b"\x1f\x8bnothing")
+    done = subprocess.run(
+        [*COMMAND, "reload", "--logs", tree.log_folder, "--schema", "music"],
+        check=False, capture_output=True, text=True,
+        env=os.environ | {"SPARKIFY_BULK_DSN": database},
+    )  # fmt: skip
+    assert done.returncode == 3
+    said = "1 file could not be read; 1 record was rejected: 1 missing_field"
+    assert said in done.stderr
+    assert done.stdout.splitlines()[-2:] == [
+        said, "next: sparkify-bulk rejects --schema music, sparkify-bulk show --schema music",
+    ]  # fmt: skip
+
+
+# --- rejects --------------------------------------------------------------------------------------
+
+
+def test_rejects_say_which_run_they_are_of(star: str) -> None:
+    """A command line that is wrong leaves no run: what is shown is the run before."""
+    code, _ = at_terminal(80, "reload", "--dsn", star)
+    assert code == 2
+    _, lines = at_terminal(80, "rejects", "--dsn", star)
+    assert re.fullmatch(r"Run 4 \(reload, started [\d-]+ [\d:]+\)", lines[0])
+    _, lines = at_terminal(120, "rejects", "--dsn", star, "--run", "1")
+    assert lines[0].startswith("Run 1 (reload, ")
+    assert lines[1].split()[:4] == ["file", "line", "offset", "column"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--run", "99"], "there is no run 99"),
+        (["--run", "99", "--json"], "there is no run 99"),
+        (["--reason", "typo"], "malformed_json"),
+        (["--limit", "-1"], "--limit"),
+    ],
+)
+def test_rejects_that_cannot_be_are_an_error(star: str, arguments: list[str], said: str) -> None:
+    """An empty list would say that all is well."""
+    done = subprocess.run(
+        [*COMMAND, "rejects", "--dsn", star, *arguments],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_a_table_of_rejects_has_a_limit_and_says_so(database: str, tree: Tree) -> None:
+    """An export and JSON have all of them, and the export says what it wrote."""
+    tree.logs("a.json", *(event(n, ts=None) for n in range(150)))
+    sparkify_bulk.reload(logs=tree.log_folder, dsn=database)
+
+    def rejects(*arguments: str) -> tuple[str, str]:
+        command = [*COMMAND, "rejects", "--dsn", database, *arguments]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return done.stdout, done.stderr
+
+    shown, said = rejects()
+    assert shown.count("missing_field") == 100
+    assert "Only the first 100" in said
+    shown, said = rejects("--limit", "150")
+    assert (shown.count("missing_field"), said) == (150, "")
+    assert [json.loads(line)["line"] for line in rejects("--json")[0].splitlines()] == [
+        *range(1, 151)
+    ]
+    file = tree.root / "rejects.ndjson"
+    assert rejects("--output", str(file))[0] == f"Written: 150 rejects of run 1 to {file}\n"
+    assert len(file.read_bytes().splitlines()) == 150
+
+
+def test_every_reason_of_the_rules_can_be_asked_for() -> None:
+    """The option knows the codes that the rules explain."""
+    rules = (Path(__file__).parent.parent / "docs" / "rules.md").read_text()
+    explained = rules.partition("## Reasons of rejects")[2].partition("\n## ")[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", explained, re.MULTILINE)) == REASONS
