@@ -4,13 +4,14 @@
 # make check   lint and types
 # make docs    write the generated parts of the documentation anew
 # make notebook  execute docs/explore.ipynb anew, on a star of data/
+# make pictures  make the pictures of commands anew; takes tmux and chromium
 # make site    build the documentation as a site, in build/site
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: load test faults check docs notebook site clean
+.PHONY: load test faults check docs notebook pictures site clean
 
 load: $(VENV)/.installed
 	$(BIN)/sparkify-bulk reload data
@@ -33,6 +34,9 @@ docs: $(VENV)/.dev
 
 notebook: $(VENV)/.dev
 	$(BIN)/python docs/execute.py
+
+pictures: $(VENV)/.dev
+	$(BIN)/python docs/pictures.py
 
 site: $(VENV)/.dev
 	rm -rf build/site
