@@ -103,9 +103,9 @@ DDL: tuple[LiteralString, ...] = (
         location text,
         user_agent text,
         item_in_session bigint NOT NULL,
-        song_title text,
-        artist_name text,
-        duration double precision,
+        event_song text,
+        event_artist text,
+        event_length double precision,
         UNIQUE (start_time, user_id, session_id, item_in_session)
     )
     """,
@@ -129,7 +129,7 @@ INSERT_TIME: LiteralString = """
 INSERT_SONGPLAY: LiteralString = """
     INSERT INTO {schema}.songplays (
         start_time, user_id, level, song_id, artist_id, session_id, location, user_agent,
-        item_in_session, song_title, artist_name, duration
+        item_in_session, event_song, event_artist, event_length
     )
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
@@ -172,9 +172,9 @@ class Play(NamedTuple):
     level: str
     location: str | None
     user_agent: str | None
-    song_title: str | None
-    artist_name: str | None
-    duration: float | None
+    event_song: str | None
+    event_artist: str | None
+    event_length: float | None
 
 
 class User(NamedTuple):
@@ -261,9 +261,9 @@ def load(conn: psycopg.Connection[Any], data: Path, schema: str) -> None:
                     play.location,
                     play.user_agent,
                     key.item_in_session,
-                    play.song_title,
-                    play.artist_name,
-                    play.duration,
+                    play.event_song,
+                    play.event_artist,
+                    play.event_length,
                 ),
             )
 
@@ -280,9 +280,9 @@ def _moment(key: Key) -> Moment:
 
 def _match(play: Play, song_by_looks: Mapping[tuple[str, str, float], str]) -> str | None:
     """Find the song that a play shows, if any."""
-    if play.song_title is None or play.artist_name is None or play.duration is None:
+    if play.event_song is None or play.event_artist is None or play.event_length is None:
         return None
-    return song_by_looks.get((play.song_title, play.artist_name, play.duration))
+    return song_by_looks.get((play.event_song, play.event_artist, play.event_length))
 
 
 # Records
@@ -383,9 +383,9 @@ def _play(record: dict[str, Any]) -> Play:
         level=_filled_text(record, "level"),
         location=_optional_text(record, "location") or None,
         user_agent=_optional_text(record, "userAgent"),
-        song_title=_optional_text(record, "song"),
-        artist_name=_optional_text(record, "artist"),
-        duration=_optional_number(record, "length"),
+        event_song=_optional_text(record, "song"),
+        event_artist=_optional_text(record, "artist"),
+        event_length=_optional_number(record, "length"),
     )
 
 

@@ -54,9 +54,9 @@ def frame(rows: int) -> pl.DataFrame:
                 pl.lit(agent).repeat_by(numbers * 0 + 1).list.first()
             ).to_series(),
             "item_in_session": numbers % 20,
-            "song_title": pl.select(pl.format("Song\t{} “é”", numbers)).to_series(),
-            "artist_name": pl.select(pl.format("Artist \\ {}", numbers % 1000)).to_series(),
-            "duration": (numbers % 300) + 0.12345,
+            "event_song": pl.select(pl.format("Song\t{} “é”", numbers)).to_series(),
+            "event_artist": pl.select(pl.format("Artist \\ {}", numbers % 1000)).to_series(),
+            "event_length": (numbers % 300) + 0.12345,
         }
     )
 

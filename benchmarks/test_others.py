@@ -29,7 +29,7 @@ COLUMNS = {
     "users": "user_id, first_name, last_name, gender, level",
     "time": "start_time, hour, day, week, month, year, weekday",
     "songplays": "start_time, user_id, level, song_id, artist_id, session_id, location,"
-    " user_agent, item_in_session, song_title, artist_name, duration",
+    " user_agent, item_in_session, event_song, event_artist, event_length",
 }
 EXPECTED, MADE = "others_expected", "others made"
 

@@ -38,10 +38,13 @@ class Table:
         return self.columns + self.bookkeeping
 
 
-_SOURCE = (
-    Column("source_file", "text", "song file that described the row, relative to the song folder"),
-    Column("source_offset", "bigint", "byte at which its record begins in that file"),
-)
+def _source(table: str) -> tuple[Column, Column]:
+    """Return the columns that say which record described a row; no other table has their names."""
+    return (
+        Column(f"{table}_file", "text", "song file that described the row, below the song folder"),
+        Column(f"{table}_offset", "bigint", "byte at which its record begins in that file"),
+    )
+
 
 ARTISTS = Table(
     "artists",
@@ -55,7 +58,7 @@ ARTISTS = Table(
     ),
     primary_key="artist_id",
     natural_key=("artist_id",),
-    bookkeeping=_SOURCE,
+    bookkeeping=_source("artist"),
 )
 
 SONGS = Table(
@@ -70,7 +73,10 @@ SONGS = Table(
     ),
     primary_key="song_id",
     natural_key=("song_id",),
-    bookkeeping=(Column("artist_name", "text", "artist's name in the song's own file"), *_SOURCE),
+    bookkeeping=(
+        Column("credited_artist", "text", "artist's name in the song's own file"),
+        *_source("song"),
+    ),
     references=(("artist_id", "artists"),),
 )
 
@@ -123,9 +129,14 @@ SONGPLAYS = Table(
         Column("location", "text", "where the user was", nullable=True),
         Column("user_agent", "text", "the user's browser", nullable=True),
         Column("item_in_session", "bigint", "place of the event in its session"),
-        Column("song_title", "text", "title, as the event names it", nullable=True),
-        Column("artist_name", "text", "artist, as the event names it", nullable=True),
-        Column("duration", "double precision", "length in seconds", nullable=True),
+        Column("event_song", "text", "title, as the event names it", nullable=True),
+        Column("event_artist", "text", "artist, as the event names it", nullable=True),
+        Column(
+            "event_length",
+            "double precision",
+            "length in seconds, as the event names it",
+            nullable=True,
+        ),
     ),
     primary_key="songplay_id",
     natural_key=("start_time", "user_id", "session_id", "item_in_session"),

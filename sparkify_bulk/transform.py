@@ -97,9 +97,9 @@ PLAYS: dict[str, pl.DataType] = {
     "last_name": _TEXT,
     "gender": _TEXT,
     "level": _TEXT,
-    "song_title": _TEXT,
-    "artist_name": _TEXT,
-    "duration": _FLOAT,
+    "event_song": _TEXT,
+    "event_artist": _TEXT,
+    "event_length": _FLOAT,
     "session_id": _INTEGER,
     "item_in_session": _INTEGER,
     "location": _TEXT,
@@ -124,9 +124,9 @@ def _type_events(parsed: pl.DataFrame) -> pl.DataFrame:
         pl.col("lastName").alias("last_name"),
         "gender",
         "level",
-        pl.col("song").alias("song_title"),
-        pl.col("artist").alias("artist_name"),
-        pl.col("length").alias("duration"),
+        pl.col("song").alias("event_song"),
+        pl.col("artist").alias("event_artist"),
+        pl.col("length").alias("event_length"),
         pl.col("sessionId").alias("session_id"),
         pl.col("itemInSession").alias("item_in_session"),
         _empty_to_null(pl.col("location")),
@@ -410,7 +410,7 @@ def songplays_frame(plays: pl.DataFrame) -> pl.DataFrame:
     """
     return plays.select(
         _timestamp("ts").alias("start_time"), "user_id", "level", "session_id", "location",
-        "user_agent", "item_in_session", "song_title", "artist_name", "duration",
+        "user_agent", "item_in_session", "event_song", "event_artist", "event_length",
     )  # fmt: skip
 
 
@@ -422,11 +422,11 @@ def name_songs(songplays: pl.DataFrame, credits_: pl.DataFrame) -> pl.DataFrame:
         credits_: `song_id` and `artist_id` by `title`, `artist_name` and `duration`, each once.
     """
     # Few songs last as long as any of these plays: the join is half the work without the others.
-    durations = songplays["duration"].unique().implode()
+    durations = songplays["event_length"].unique().implode()
     return songplays.join(
         credits_.filter(pl.col("duration").is_in(durations)),
         how="left",
-        left_on=["duration", "song_title", "artist_name"],
+        left_on=["event_length", "event_song", "event_artist"],
         right_on=["duration", "title", "artist_name"],
         maintain_order="left",
     )

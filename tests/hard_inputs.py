@@ -93,7 +93,7 @@ CASES: dict[str, Case] = {
     "keys that appear late in a file": log(
         {k: v for k, v in event(1).items() if k in ("page", "ts", "userId", "sessionId", "level",
          "itemInSession")}, event(2),
-        songplays=2, rows=[("songplays", "song_title", "Title 1")],
+        songplays=2, rows=[("songplays", "event_song", "Title 1")],
     ),
     "no newline at the end of any file": Case(
         {"log_data/a.json": lines(event(1)), "log_data/b.json": lines(event(2)),
@@ -101,7 +101,7 @@ CASES: dict[str, Case] = {
         songs=2, songplays=2,
     ),
     "lone surrogate": refused_value("song", r'"\ud800"', "unstorable_text"),
-    "pair of surrogates": taken_value("song", r'"\ud83c\udfb5"', "songplays", "song_title", "🎵"),
+    "pair of surrogates": taken_value("song", r'"\ud83c\udfb5"', "songplays", "event_song", "🎵"),
     "null character": refused_value("location", r'"a\u0000b"', "unstorable_text"),
     "key twice, on the fast path": log(
         odd('"paid", "level": "free"', "level"), songplays=1, rows=[("users", "level", "paid")]

@@ -81,8 +81,8 @@ CASES: list[tuple[Kind, str, str | None, str, Any]] = [
     ("songs", "artist_latitude", '"52"', "wrong_type", None),
 ]
 COLUMNS = {
-    "userId": "user_id", "sessionId": "session_id", "song": "song_title", "artist": "artist_name",
-    "length": "duration", "artist_location": "location",
+    "userId": "user_id", "sessionId": "session_id", "song": "event_song", "artist": "event_artist",
+    "length": "event_length", "artist_location": "location",
 }  # fmt: skip
 
 

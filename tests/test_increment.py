@@ -440,15 +440,15 @@ TAMPERINGS = {
     "artists": (
         "UPDATE artists SET location = NULL WHERE artist_id = 'AR001'",
         "DELETE FROM artists WHERE artist_id = 'AR001'",
-        ("INSERT INTO artists SELECT 'AR9', name, location, latitude, longitude, source_file,"
-        " source_offset FROM artists LIMIT 1"),
+        ("INSERT INTO artists SELECT 'AR9', name, location, latitude, longitude, artist_file,"
+        " artist_offset FROM artists LIMIT 1"),
         ("AR001", "AR9"),
     ),
     "songs": (
         "UPDATE songs SET duration = duration + 1e-9 WHERE song_id = 'SO001'",
         "DELETE FROM songs WHERE song_id = 'SO001'",
-        ("INSERT INTO songs SELECT 'SO9', title, artist_id, year, duration, artist_name,"
-        " source_file, source_offset FROM songs LIMIT 1"),
+        ("INSERT INTO songs SELECT 'SO9', title, artist_id, year, duration, credited_artist,"
+        " song_file, song_offset FROM songs LIMIT 1"),
         ("SO001", "SO9"),
     ),
     "users": (

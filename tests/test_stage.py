@@ -33,8 +33,8 @@ def songplays(**columns: list[object]) -> pl.DataFrame:
     schema = {
         "start_time": pl.Datetime("us", "UTC"), "user_id": pl.Int64, "level": pl.String,
         "session_id": pl.Int64, "location": pl.String, "user_agent": pl.String,
-        "item_in_session": pl.Int64, "song_title": pl.String, "artist_name": pl.String,
-        "duration": pl.Float64,
+        "item_in_session": pl.Int64, "event_song": pl.String, "event_artist": pl.String,
+        "event_length": pl.Float64,
     }  # fmt: skip
     rows = len(next(iter(columns.values())))
     usual: dict[str, list[object]] = {
@@ -50,7 +50,7 @@ def test_every_value_arrives_as_it_was_sent(target: Target, connection: Connecti
     texts = [None, "", "\\.", "\\N", "a\tb\nc\r", '"quoted"', "é 漢 😀 \u200b", "x" * 100_000]
     numbers = [-(2**63), 2**63 - 1, 0, 1, -1, 2, 3, 4]
     doubles = [0.1, -0.0, 1.7976931348623157e308, 5e-324, None, 1.5, 2.5, 277.15873]
-    frame = songplays(location=texts, user_id=numbers, duration=doubles)
+    frame = songplays(location=texts, user_id=numbers, event_length=doubles)
     stage.copy(connection, target.table("staged_songplays", 0), frame)
     connection.execute("SET datestyle = 'ISO'; SET timezone = 'UTC'")
     found = connection.execute("SELECT * FROM staging.staged_songplays_7_0").fetchall()

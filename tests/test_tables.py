@@ -1,5 +1,7 @@
 """The declaration of the star, and the DDL that says the same."""
 
+from typing import LiteralString
+
 import pytest
 from trees import Tree, event, song
 
@@ -9,7 +11,7 @@ from sparkify_bulk.connection import Connection
 
 CONTRACT = {
     "songplays": "songplay_id start_time user_id level song_id artist_id session_id location"
-    " user_agent item_in_session song_title artist_name duration",
+    " user_agent item_in_session event_song event_artist event_length",
     "users": "user_id first_name last_name gender level",
     "songs": "song_id title artist_id year duration",
     "artists": "artist_id name location latitude longitude",
@@ -73,3 +75,63 @@ def test_tables_are_merged_after_those_they_point_to() -> None:
     for table in tables.STAR:
         assert {other for _, other in table.references} <= seen
         seen.add(table.name)
+
+
+# What the tables of the classic star have in common, pair by pair.
+CLASSIC_COMMON = {
+    ("artists", "songplays"): {"artist_id", "location"},
+    ("artists", "songs"): {"artist_id"},
+    ("songplays", "songs"): {"artist_id", "song_id"},
+    ("songplays", "time"): {"start_time"},
+    ("songplays", "users"): {"level", "user_id"},
+    ("songs", "time"): {"year"},
+}
+
+
+def test_any_two_tables_share_only_what_the_classic_star_shares(
+    connection: Connection, tree: Tree
+) -> None:
+    """No further column name stands in two tables, so that classic joins stay unambiguous."""
+    tree.songs("a.json", song())
+    tree.logs("a.json", event())
+    sparkify_bulk.reload(tree.root, dsn=connection.info.dsn)
+    rows = connection.execute(
+        """SELECT a.table_name, b.table_name, array_agg(a.column_name::text)
+        FROM information_schema.columns AS a
+        JOIN information_schema.columns AS b USING (table_schema, column_name)
+        WHERE table_schema = 'sparkify' AND a.table_name < b.table_name
+        GROUP BY a.table_name, b.table_name"""
+    )
+    assert {(one, other): set(names) for one, other, names in rows} == CLASSIC_COMMON
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (
+            """SELECT s.title AS song_title, a.name AS artist_name, count(*) FROM songplays p
+            JOIN songs s USING (song_id) JOIN artists a ON a.artist_id = p.artist_id
+            GROUP BY song_title, artist_name""",
+            [("Title 1", "Artist 1", 1)],
+        ),
+        (
+            """SELECT a.name AS artist_name, count(*) FROM songplays p
+            JOIN artists a USING (artist_id) GROUP BY artist_name""",
+            [("Artist 1", 1)],
+        ),
+        ("SELECT title, duration FROM songplays JOIN songs USING (song_id)", [("Title 1", 201.0)]),
+        ("SELECT count(*) FROM songs NATURAL JOIN artists", [(3,)]),
+    ],
+)
+def test_queries_written_for_the_classic_star_run_unchanged(
+    connection: Connection, tree: Tree, query: LiteralString, expected: list[tuple[object]]
+) -> None:
+    """Aliases that classic queries choose are no column's name, and natural joins join all rows.
+
+    Two of the three songs have one artist, so that an artist's row was described by one of them.
+    """
+    tree.songs("a.json", song(), song(2), song(3, artist_id="AR001", artist_name="Artist 1"))
+    tree.logs("a.json", event())
+    sparkify_bulk.reload(tree.root, dsn=connection.info.dsn)
+    connection.execute("SET search_path = sparkify")
+    assert connection.execute(query).fetchall() == expected

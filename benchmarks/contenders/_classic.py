@@ -25,10 +25,11 @@ ARTIST: LiteralString = """
         latitude = excluded.latitude, longitude = excluded.longitude
 """
 SONG: LiteralString = """
-    INSERT INTO songs (song_id, title, artist_id, year, duration, artist_name)
+    INSERT INTO songs (song_id, title, artist_id, year, duration, credited_artist)
     VALUES (%s, %s, %s, %s, %s, %s)
     ON CONFLICT (song_id) DO UPDATE SET title = excluded.title, artist_id = excluded.artist_id,
-        year = excluded.year, duration = excluded.duration, artist_name = excluded.artist_name
+        year = excluded.year, duration = excluded.duration,
+        credited_artist = excluded.credited_artist
 """
 TIME: LiteralString = """
     INSERT INTO time (start_time, hour, day, week, month, year, weekday)
@@ -43,12 +44,12 @@ USER: LiteralString = """
 """
 FIND: LiteralString = """
     SELECT song_id, artist_id FROM songs
-    WHERE title = %s AND artist_name = %s AND duration = %s
+    WHERE title = %s AND credited_artist = %s AND duration = %s
     ORDER BY song_id LIMIT 1
 """
 SONGPLAY: LiteralString = """
     INSERT INTO songplays (start_time, user_id, level, song_id, artist_id, session_id, location,
-        user_agent, item_in_session, song_title, artist_name, duration)
+        user_agent, item_in_session, event_song, event_artist, event_length)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT DO NOTHING
 """

@@ -58,16 +58,22 @@ def read(data: Path) -> dict[str, pl.DataFrame]:
         ),
         "songplays": plays.select(
             "start_time", "user_id", "level", "song_id", "artist_id", "session_id", "location",
-            "user_agent", "item_in_session", "song_title", "artist_name", "duration",
+            "user_agent", "item_in_session", "event_song", "event_artist", "event_length",
         ),
     }  # fmt: skip
 
 
 def _plays(data: Path, songs: pl.DataFrame) -> pl.DataFrame:
-    looks = ("song_title", "artist_name", "duration")
+    looks = ("event_song", "event_artist", "event_length")
     matches = (
         songs.sort("song_id")
-        .select("song_id", "artist_id", "artist_name", "duration", song_title="title")
+        .select(
+            "song_id",
+            "artist_id",
+            event_song="title",
+            event_artist="artist_name",
+            event_length="duration",
+        )
         .unique(looks, keep="first", maintain_order=True)
     )
     return (
@@ -82,9 +88,9 @@ def _plays(data: Path, songs: pl.DataFrame) -> pl.DataFrame:
             item_in_session="itemInSession",
             location=_filled("location"),
             user_agent="userAgent",
-            song_title="song",
-            artist_name="artist",
-            duration="length",
+            event_song="song",
+            event_artist="artist",
+            event_length="length",
         )
         .unique(("start_time", "user_id", "session_id", "item_in_session"))
         .join(matches, on=looks, how="left")

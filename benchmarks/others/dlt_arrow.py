@@ -65,7 +65,7 @@ EVENT = {
 SONG_NAMES = ["location", "latitude", "longitude"]
 PLAY_NAMES = [
     *("start_time", "user_id", "level", "session_id", "location", "user_agent"),
-    *("item_in_session", "song_title", "artist_name", "duration"),
+    *("item_in_session", "event_song", "event_artist", "event_length"),
     *("first_name", "last_name", "gender"),
 ]
 PLAY_TYPES = {"start_time": pa.timestamp("ms", "UTC"), "user_id": pa.int64()}

@@ -36,8 +36,8 @@ RAW = {
         SELECT
             make_timestamp(ts * 1000) AS start_time, "userId"::BIGINT AS user_id, level,
             "sessionId" AS session_id, nullif(location, '') AS location,
-            "userAgent" AS user_agent, "itemInSession" AS item_in_session, song AS song_title,
-            artist AS artist_name, length AS duration, "firstName" AS first_name,
+            "userAgent" AS user_agent, "itemInSession" AS item_in_session, song AS event_song,
+            artist AS event_artist, length AS event_length, "firstName" AS first_name,
             "lastName" AS last_name, gender
         FROM {READ.format(columns=EVENT, more="")}
         WHERE page = 'NextSong'
@@ -69,21 +69,22 @@ STAR = {
     "songplays": """
         SELECT
             start_time || '+00', user_id, level, song_id, artist_id, session_id, location,
-            user_agent, item_in_session, song_title, artist_name, duration
+            user_agent, item_in_session, event_song, event_artist, event_length
         FROM (
             SELECT DISTINCT ON (start_time, user_id, session_id, item_in_session) * FROM plays
         )
         LEFT JOIN (
             SELECT DISTINCT ON (title, artist_name, duration)
-                title AS song_title, artist_name, duration, song_id, artist_id
+                title AS event_song, artist_name AS event_artist, duration AS event_length,
+                song_id, artist_id
             FROM last_songs
             ORDER BY title, artist_name, duration, song_id
-        ) USING (song_title, artist_name, duration)
+        ) USING (event_song, event_artist, event_length)
     """,
 }
 """In the order of the tables' columns."""
 PLAYS = """start_time, user_id, level, song_id, artist_id, session_id, location, user_agent,
-    item_in_session, song_title, artist_name, duration"""
+    item_in_session, event_song, event_artist, event_length"""
 BLOCK = 2**20
 
 

@@ -45,7 +45,7 @@ EVENT = {
     "gender": pl.String,
 }
 KEY = ["start_time", "user_id", "session_id", "item_in_session"]
-WORDS = ["song_title", "artist_name", "duration"]
+WORDS = ["event_song", "event_artist", "event_length"]
 CREDIT = ["title", "artist_name", "duration"]
 
 
@@ -69,9 +69,9 @@ def star(data: Path) -> dict[str, pl.DataFrame]:
             _filled("location"),
             pl.col("userAgent").alias("user_agent"),
             pl.col("itemInSession").alias("item_in_session"),
-            pl.col("song").alias("song_title"),
-            pl.col("artist").alias("artist_name"),
-            pl.col("length").alias("duration"),
+            pl.col("song").alias("event_song"),
+            pl.col("artist").alias("event_artist"),
+            pl.col("length").alias("event_length"),
             pl.col("firstName").alias("first_name"),
             pl.col("lastName").alias("last_name"),
             "gender",

@@ -64,8 +64,8 @@ STAGE_PLAYS = """
     SELECT
         to_timestamp(ts / 1000.0) AS start_time, "userId"::bigint AS user_id, level,
         "sessionId" AS session_id, nullif(location, '') AS location, "userAgent" AS user_agent,
-        "itemInSession" AS item_in_session, song AS song_title, artist AS artist_name,
-        length AS duration, "firstName" AS first_name, "lastName" AS last_name, gender
+        "itemInSession" AS item_in_session, song AS event_song, artist AS event_artist,
+        length AS event_length, "firstName" AS first_name, "lastName" AS last_name, gender
     FROM event_lines, json_to_record(line::json) AS r (
         page text, ts bigint, "userId" text, level text, "sessionId" bigint, location text,
         "userAgent" text, "itemInSession" bigint, song text, artist text, length double precision,

@@ -2,7 +2,7 @@
 -- Key: artist_id, made unique here: the record with the greatest (source_file, source_offset) is
 -- the row, as in merge/artists.
 INSERT INTO artists
-    (artist_id, name, location, latitude, longitude, source_file, source_offset)
+    (artist_id, name, location, latitude, longitude, artist_file, artist_offset)
 SELECT DISTINCT ON (artist_id)
     artist_id, artist_name, location, latitude, longitude, source_file, source_offset
 FROM staged_songs

@@ -17,7 +17,7 @@ ranked AS (
         row_number() OVER (
             PARTITION BY start_time, user_id, session_id, item_in_session
             ORDER BY
-                ROW(level, location, user_agent, song_title, artist_name, duration, songplay_id)
+                ROW(level, location, user_agent, event_song, event_artist, event_length, songplay_id)
                 USING OPERATOR(pg_catalog.*<)
         ) AS rank
     FROM songplays

@@ -3,18 +3,18 @@
 -- A play names the smallest song_id that has its title, artist and duration.
 INSERT INTO songplays
     (start_time, user_id, level, song_id, artist_id, session_id, location, user_agent,
-     item_in_session, song_title, artist_name, duration)
+     item_in_session, event_song, event_artist, event_length)
 SELECT
     p.start_time, p.user_id, p.level, song.song_id, song.artist_id, p.session_id, p.location,
-    p.user_agent, p.item_in_session, p.song_title, p.artist_name, p.duration
+    p.user_agent, p.item_in_session, p.event_song, p.event_artist, p.event_length
 FROM staged_songplays AS p
 LEFT JOIN (
-    SELECT DISTINCT ON (title, artist_name, duration)
-        title, artist_name, duration, song_id, artist_id
+    SELECT DISTINCT ON (title, credited_artist, duration)
+        title, credited_artist, duration, song_id, artist_id
     FROM songs
-    ORDER BY title, artist_name, duration, song_id
+    ORDER BY title, credited_artist, duration, song_id
 ) AS song
-    ON song.duration = p.duration
-    AND song.title = p.song_title
-    AND song.artist_name = p.artist_name
+    ON song.duration = p.event_length
+    AND song.title = p.event_song
+    AND song.credited_artist = p.event_artist
 ON CONFLICT DO NOTHING;

@@ -2,7 +2,7 @@
 -- Key: song_id, made unique here: the record with the greatest (source_file, source_offset) is the
 -- row, as in merge/songs.
 INSERT INTO songs
-    (song_id, title, artist_id, year, duration, artist_name, source_file, source_offset)
+    (song_id, title, artist_id, year, duration, credited_artist, song_file, song_offset)
 SELECT DISTINCT ON (song_id)
     song_id, title, artist_id, year, duration, artist_name, source_file, source_offset
 FROM staged_songs

@@ -3,7 +3,7 @@
 -- Returns the rows inserted and updated.
 WITH merged AS (
     INSERT INTO artists AS a
-        (artist_id, name, location, latitude, longitude, source_file, source_offset)
+        (artist_id, name, location, latitude, longitude, artist_file, artist_offset)
     SELECT DISTINCT ON (artist_id)
         artist_id, artist_name, location, latitude, longitude, source_file, source_offset
     FROM staged_songs
@@ -13,13 +13,13 @@ WITH merged AS (
         location = excluded.location,
         latitude = excluded.latitude,
         longitude = excluded.longitude,
-        source_file = excluded.source_file,
-        source_offset = excluded.source_offset
-    WHERE (excluded.source_file, excluded.source_offset) >= (a.source_file, a.source_offset)
+        artist_file = excluded.artist_file,
+        artist_offset = excluded.artist_offset
+    WHERE (excluded.artist_file, excluded.artist_offset) >= (a.artist_file, a.artist_offset)
         AND (excluded.name, excluded.location, excluded.latitude, excluded.longitude,
-             excluded.source_file, excluded.source_offset)
+             excluded.artist_file, excluded.artist_offset)
             IS DISTINCT FROM
-            (a.name, a.location, a.latitude, a.longitude, a.source_file, a.source_offset)
+            (a.name, a.location, a.latitude, a.longitude, a.artist_file, a.artist_offset)
     RETURNING xmax = 0 AS inserted
 )
 SELECT count(*) FILTER (WHERE inserted) AS inserted, count(*) FILTER (WHERE NOT inserted) AS updated

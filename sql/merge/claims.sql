@@ -18,7 +18,7 @@ matched AS (
         FROM songs
         WHERE songs.duration = changed.duration
             AND songs.title = changed.title
-            AND songs.artist_name = changed.artist_name
+            AND songs.credited_artist = changed.artist_name
         ORDER BY songs.song_id
         LIMIT 1
     ) AS song ON true
@@ -27,9 +27,9 @@ claimed AS (
     UPDATE songplays AS p
     SET song_id = matched.song_id, artist_id = matched.artist_id
     FROM matched
-    WHERE p.duration = matched.duration
-        AND p.song_title = matched.title
-        AND p.artist_name = matched.artist_name
+    WHERE p.event_length = matched.duration
+        AND p.event_song = matched.title
+        AND p.event_artist = matched.artist_name
         AND (p.song_id, p.artist_id) IS DISTINCT FROM (matched.song_id, matched.artist_id)
     RETURNING 1
 )

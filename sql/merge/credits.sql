@@ -1,6 +1,6 @@
 -- Note how the staged songs are credited in the star. Run before and after songs are merged: what
 -- is noted once only has changed, and its plays are matched again (merge/claims).
 INSERT INTO staged_credits (song_id, artist_id, title, artist_name, duration)
-SELECT song_id, artist_id, title, artist_name, duration
+SELECT song_id, artist_id, title, credited_artist, duration
 FROM songs
 WHERE song_id IN (SELECT staged_songs.song_id FROM staged_songs);

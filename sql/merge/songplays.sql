@@ -8,24 +8,24 @@ WITH plays AS (
     SELECT DISTINCT ON (start_time, user_id, session_id, item_in_session) *
     FROM staged_songplays
     ORDER BY start_time, user_id, session_id, item_in_session,
-        ROW(level, location, user_agent, song_title, artist_name, duration)
+        ROW(level, location, user_agent, event_song, event_artist, event_length)
             USING OPERATOR(pg_catalog.*<)
 ),
 merged AS (
     INSERT INTO songplays AS p
         (start_time, user_id, level, song_id, artist_id, session_id, location, user_agent,
-         item_in_session, song_title, artist_name, duration)
+         item_in_session, event_song, event_artist, event_length)
     SELECT
         plays.start_time, plays.user_id, plays.level, song.song_id, song.artist_id,
         plays.session_id, plays.location, plays.user_agent,
-        plays.item_in_session, plays.song_title, plays.artist_name, plays.duration
+        plays.item_in_session, plays.event_song, plays.event_artist, plays.event_length
     FROM plays
     LEFT JOIN LATERAL (
         SELECT songs.song_id, songs.artist_id
         FROM songs
-        WHERE songs.duration = plays.duration
-            AND songs.title = plays.song_title
-            AND songs.artist_name = plays.artist_name
+        WHERE songs.duration = plays.event_length
+            AND songs.title = plays.event_song
+            AND songs.credited_artist = plays.event_artist
         ORDER BY songs.song_id
         LIMIT 1
     ) AS song ON true
@@ -36,13 +36,14 @@ merged AS (
         artist_id = excluded.artist_id,
         location = excluded.location,
         user_agent = excluded.user_agent,
-        song_title = excluded.song_title,
-        artist_name = excluded.artist_name,
-        duration = excluded.duration
+        event_song = excluded.event_song,
+        event_artist = excluded.event_artist,
+        event_length = excluded.event_length
     WHERE ROW(excluded.level, excluded.location, excluded.user_agent,
-              excluded.song_title, excluded.artist_name, excluded.duration)::record
+              excluded.event_song, excluded.event_artist, excluded.event_length)::record
         OPERATOR(pg_catalog.*<)
-          ROW(p.level, p.location, p.user_agent, p.song_title, p.artist_name, p.duration)::record
+          ROW(p.level, p.location, p.user_agent,
+              p.event_song, p.event_artist, p.event_length)::record
     RETURNING xmax = 0 AS inserted
 )
 SELECT count(*) FILTER (WHERE inserted) AS inserted, count(*) FILTER (WHERE NOT inserted) AS updated

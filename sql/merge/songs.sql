@@ -3,7 +3,7 @@
 -- Returns the rows inserted and updated.
 WITH merged AS (
     INSERT INTO songs AS s
-        (song_id, title, artist_id, year, duration, artist_name, source_file, source_offset)
+        (song_id, title, artist_id, year, duration, credited_artist, song_file, song_offset)
     SELECT DISTINCT ON (song_id)
         song_id, title, artist_id, year, duration, artist_name, source_file, source_offset
     FROM staged_songs
@@ -13,15 +13,15 @@ WITH merged AS (
         artist_id = excluded.artist_id,
         year = excluded.year,
         duration = excluded.duration,
-        artist_name = excluded.artist_name,
-        source_file = excluded.source_file,
-        source_offset = excluded.source_offset
-    WHERE (excluded.source_file, excluded.source_offset) >= (s.source_file, s.source_offset)
+        credited_artist = excluded.credited_artist,
+        song_file = excluded.song_file,
+        song_offset = excluded.song_offset
+    WHERE (excluded.song_file, excluded.song_offset) >= (s.song_file, s.song_offset)
         AND (excluded.title, excluded.artist_id, excluded.year, excluded.duration,
-             excluded.artist_name, excluded.source_file, excluded.source_offset)
+             excluded.credited_artist, excluded.song_file, excluded.song_offset)
             IS DISTINCT FROM
             (s.title, s.artist_id, s.year, s.duration,
-             s.artist_name, s.source_file, s.source_offset)
+             s.credited_artist, s.song_file, s.song_offset)
     RETURNING xmax = 0 AS inserted
 )
 SELECT count(*) FILTER (WHERE inserted) AS inserted, count(*) FILTER (WHERE NOT inserted) AS updated

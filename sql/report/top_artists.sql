@@ -1,11 +1,11 @@
 -- Most played artists, by the event's own words.
-SELECT left(artist_name, 300) AS name, plays
+SELECT left(event_artist, 300) AS name, plays
 FROM (
-    SELECT artist_name, count(*) AS plays
+    SELECT event_artist, count(*) AS plays
     FROM songplays
-    WHERE artist_name IS NOT NULL
-    GROUP BY artist_name
-    ORDER BY plays DESC, artist_name
+    WHERE event_artist IS NOT NULL
+    GROUP BY event_artist
+    ORDER BY plays DESC, event_artist
     LIMIT %(limit)s
 ) AS top
-ORDER BY plays DESC, artist_name;
+ORDER BY plays DESC, event_artist;

@@ -13,7 +13,7 @@ CREATE TABLE songplays (
     location        text,
     user_agent      text,
     item_in_session bigint NOT NULL,
-    song_title      text,
-    artist_name     text,
-    duration        double precision
+    event_song      text,
+    event_artist    text,
+    event_length    double precision
 );

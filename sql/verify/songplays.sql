@@ -20,11 +20,11 @@ FROM (
     WHERE
         s.start_time IS NULL
         OR e.start_time IS NULL
-        OR (s.level, s.song_id, s.artist_id, s.location, s.user_agent, s.song_title,
-         s.artist_name, s.duration)
+        OR (s.level, s.song_id, s.artist_id, s.location, s.user_agent, s.event_song,
+         s.event_artist, s.event_length)
             IS DISTINCT FROM
-            (e.level, e.song_id, e.artist_id, e.location, e.user_agent, e.song_title,
-         e.artist_name, e.duration)
+            (e.level, e.song_id, e.artist_id, e.location, e.user_agent, e.event_song,
+         e.event_artist, e.event_length)
 ) AS found
 GROUP BY difference
 ORDER BY difference;

@@ -3,4 +3,4 @@
 ALTER TABLE songplays
     ADD PRIMARY KEY (songplay_id),
     ADD UNIQUE (start_time, user_id, session_id, item_in_session);
-CREATE INDEX ON songplays (duration);
+CREATE INDEX ON songplays (event_length);
