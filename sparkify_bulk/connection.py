@@ -41,6 +41,8 @@ _PASSING = ("08", "40001", "40P01", "53300", "57P01", "57P02", "57P03")
 # Beside the workers' own: one that works, one that holds the lock, two that fill a new star.
 _OTHER_CONNECTIONS = 4
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
+# What of a connection string stands in messages and statements, as a name.
+_OPEN_OPTIONS = (b"user", b"dbname", b"host", b"hostaddr", b"port", b"service")
 _HERE = ("localhost", "127.0.0.1", "::1")
 _MAINTENANCE_DATABASES = ("postgres", "template1")
 _URL_PREFIXES = ("postgresql://", "postgres://")
@@ -110,7 +112,8 @@ def parse_conninfo(dsn: str) -> list[ConninfoOption]:
             hint="write it as postgresql://user@host:port/database, where a password's @ : / ? # % "
             "are %40 and so on; or as host=… dbname=… user=…, each once",
         ) from None
-    learn(given.get("password"), given.get("sslpassword"), os.environ.get("PGPASSWORD"))
+    passwords = (given.get("password"), given.get("sslpassword"), os.environ.get("PGPASSWORD"))
+    learn(*passwords, beside=[_meant(o) for o in options if o.keyword in _OPEN_OPTIONS])
     return options
 
 

@@ -153,6 +153,70 @@ def test_passwords_of_a_connection_string_are_learned(name: str) -> None:
     assert redaction.redact(f"x Learned-{name} y") == "x *** y"
 
 
+@pytest.fixture
+def unlearned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the passwords of other tests, and those of this one in the end."""
+    monkeypatch.setattr(redaction, "_secrets", set())
+
+
+@pytest.mark.parametrize(
+    ("dsn", "text"),
+    [
+        ("host=/nowhere user=postgres password=postgres", "CREATE SCHEMA x AUTHORIZATION postgres"),
+        ("postgresql://postgres:postgres@h/d", 'permission denied for "postgres"'),
+        ("postgresql://u:Music_2024@h/music_2024", 'the database "music_2024" is full'),
+        ("postgresql://u:w1@w1.example.org/d", "no route to w1.example.org"),
+        ("host=h user=u password=sparkify", "DROP SCHEMA sparkify CASCADE"),
+        ("host=h user=u password=5432", "port 5432, 15432 rows"),
+    ],
+)
+@pytest.mark.usefixtures("unlearned")
+def test_a_password_that_is_a_plain_word_or_a_name_of_the_connection_blots_nothing_out(
+    dsn: str, text: str
+) -> None:
+    """Where it stands as a password it is masked all the same."""
+    parse_conninfo(dsn)
+    assert redaction.redact(text) == text
+    secret = psycopg.conninfo.conninfo_to_dict(dsn)["password"]
+    for place, masked in (
+        ("password={}", "password=***"),
+        ("PGPASSWORD='{}'", "PGPASSWORD=***"),
+        ("PASSWORD '{}'", "PASSWORD ***"),
+        ("password e'{}'", "password ***"),
+        ("PASSWORD $$ {} $$", "PASSWORD ***"),
+        ("postgresql://somebody:{}@h/d", "postgresql://somebody:***@h/d"),
+    ):
+        assert redaction.redact(f"x {place.format(secret)} y") == f"x {masked} y"
+
+
+@pytest.mark.parametrize(
+    "secret", ["q7Rk-Zw81", "vTq82mWz0pLx", "correcthorsebatterystaple", "4929384756102938", "pä55"]
+)
+@pytest.mark.usefixtures("unlearned")
+def test_a_secret_is_masked_in_any_place(secret: str) -> None:
+    """Even where a message quotes it as something else."""
+    parse_conninfo(f"host=h user=u dbname=d password='{secret}'")
+    assert redaction.redact(f'invalid value "{secret}" for option "port"') == (
+        'invalid value "***" for option "port"'
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://localhost:5432/music",
+        "postgresql://u@localhost:5432/music?connect_timeout=3",
+        "postgresql://[::1]:5432/music",
+        "host=h user=password dbname=password",
+        "https://db.example:8443/x",
+    ],
+)
+def test_what_holds_no_password_is_neither_masked_nor_warned_of(url: str) -> None:
+    """A port isn't one, nor is a name."""
+    assert redaction.redact(f"to {url}, they say") == f"to {url}, they say"
+    assert not redaction.holds_password(url)
+
+
 CRASH = """
 import logging
 from sparkify_bulk import cli, pipeline, redaction
