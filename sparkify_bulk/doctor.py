@@ -33,7 +33,7 @@ from sparkify_bulk.connection import (
 )
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
 from sparkify_bulk.manifest import Kind
-from sparkify_bulk.reader import SUFFIXES, escape
+from sparkify_bulk.reader import escape, has_suffix
 from sparkify_bulk.redaction import redact
 from sparkify_bulk.report import readable_size
 from sparkify_bulk.run import find_server, lock_name
@@ -508,8 +508,8 @@ def _look_at_folder(subject: Subject, kind: Kind, folder: Path | None, option: s
         hint = "give the account that loads the right to read them"
         return Finding("failure", f"can't be read: {_some(contents.unreadable)}", hint)
     if not contents.files:
-        kinds = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
-        return Finding("warning", f"no files in {escape(str(folder))}", f"files are named {kinds}")
+        hint = "files end in .json, .jsonl or .ndjson, also with .gz or .zst behind"
+        return Finding("warning", f"no files in {escape(str(folder))}", hint)
     count = f"{contents.files:,} {'file' if contents.files == 1 else 'files'}"
     count = f"the first {count}" if more else count
     return Finding("ok", f"{count}, {readable_size(contents.size)}")
@@ -532,7 +532,7 @@ def _contents(folder: Path, *, follow_links: bool) -> _Contents:
         seen.add(here)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
-            if not name.startswith(".") and name.endswith(SUFFIXES):
+            if not name.startswith(".") and has_suffix(name):
                 _look_at_file(os.path.join(above, name), found, follow_links=follow_links)
             if found.files >= _MOST_FILES:
                 return found

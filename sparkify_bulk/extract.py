@@ -6,24 +6,22 @@ salvage path, which decodes record by record, keeps the good ones and names each
 accept the same records and read the same values: where a key stands twice, the first counts.
 """
 
-import gzip
 import os
 import stat
-import sys
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
 from itertools import accumulate
-from typing import IO, BinaryIO, NamedTuple, cast
+from typing import IO, BinaryIO, NamedTuple
 
 import polars as pl
 
 from sparkify_bulk.errors import BooksError
+from sparkify_bulk.formats import HEAD_BYTES, Packing, UnreadableError, tell
 from sparkify_bulk.manifest import BOUNDARY, Batch, Kind, parts_of
-from sparkify_bulk.reader import Read, open_flags, read_small
+from sparkify_bulk.reader import Read, clamped, open_flags, read_small
 from sparkify_bulk.records import (
     MAX_RECORD_BYTES,
     Found,
@@ -33,11 +31,7 @@ from sparkify_bulk.records import (
     end_of_whole_records,
 )
 from sparkify_bulk.transform import RULES, Row, Rules, doubtful_rows, may_be_rounded
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from sparkify_bulk.unpack import DAMAGE, Unpacker
 
 # Read at a time from a file: no smaller than a batch, so that a batch of small files is one buffer.
 CHUNK_BYTES = 32 * 2**20
@@ -51,10 +45,12 @@ _LONG_BYTES = 2**17
 # Below this many bytes a buffer in doubt is no longer halved but read record by record.
 SALVAGE_BYTES = 64 * 2**10
 _BLANK = b" \t\r\n"
+# What text begins with that isn't taken for compressed data by anybody.
+_NEVER_PACKED = (b"{", b"[", b" ", b"\r", b"\n")
 # A number by the index of a file in its batch.
 _NUMBERS = {"file": pl.UInt32, "number": pl.Int64}
 # What a damaged or vanished file raises while it is opened or read.
-UNREADABLE = (OSError, EOFError, zlib.error, zstd.ZstdError)
+UNREADABLE = (OSError, UnreadableError, *DAMAGE)
 
 
 class Segment(NamedTuple):
@@ -229,6 +225,7 @@ def _gather(batch: Batch, books: Books) -> Iterator[Packed | list[Segment] | Rej
     gathered: list[Segment] = []
     size = 0
     for index in left:
+        began = False
         try:
             for segment in _read_file(batch, files[index], index, books):
                 if gathered and size + len(segment.data) > CHUNK_BYTES:
@@ -236,12 +233,25 @@ def _gather(batch: Batch, books: Books) -> Iterator[Packed | list[Segment] | Rej
                     gathered, size = [], 0
                 gathered.append(segment)
                 size += len(segment.data)
-        except UNREADABLE as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            detail = f"the file can't be read: {why or type(error).__name__}"
+                began = True
+        # Whatever is wrong with one file must not keep the others from being read.
+        except Exception as error:  # noqa: BLE001
+            upto = " to its end" if began else ""
+            detail = f"the file can't be read{upto}: {_why_unreadable(error)}"
             yield Reject(index, None, None, None, "unreadable_file", detail, b"")
     if gathered:
         yield gathered
+
+
+def _why_unreadable(error: Exception) -> str:
+    """Say in plain words why a file can't be read."""
+    if isinstance(error, UnreadableError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, MemoryError):
+        return "it takes more memory than there is"
+    return f"it caused an unexpected error ({type(error).__name__})"
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -258,11 +268,13 @@ def _read_file(batch: Batch, file: str, index: int, books: Books) -> Iterator[Se
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(0, "it is not a regular file")
+            raise UnreadableError("it is not a regular file")
         stop = status.st_size if batch.stop is None else batch.stop
         books.bytes[index] = max(0, stop - batch.start)
-        books.modified_ns[index] = status.st_mtime_ns
-        if path.endswith(".json") and books.bytes[index] <= CHUNK_BYTES:
+        books.modified_ns[index] = clamped(status.st_mtime_ns)
+        # Only plain files are read in parts.
+        packing = tell(os.pread(descriptor, HEAD_BYTES, 0)) if batch.start == 0 else "plain"
+        if packing == "plain" and books.bytes[index] <= CHUNK_BYTES:
             data = _pread(descriptor, batch.start, stop)
             if os.fstat(descriptor).st_size > status.st_size:
                 data = _without_torn_line(data)
@@ -270,7 +282,7 @@ def _read_file(batch: Batch, file: str, index: int, books: Books) -> Iterator[Se
             yield Segment(index, data, batch.start, _known(batch))
             return
         digest = sha256()
-        for segment in _read_long(descriptor, batch, index, stop, path):
+        for segment in _read_long(descriptor, batch, index, stop, packing):
             digest.update(segment.data)
             yield segment
         books.digests[index] = digest.digest()
@@ -279,29 +291,54 @@ def _read_file(batch: Batch, file: str, index: int, books: Books) -> Iterator[Se
 
 
 def _read_long(
-    descriptor: int, batch: Batch, index: int, stop: int, path: str
+    descriptor: int, batch: Batch, index: int, stop: int, packing: Packing
 ) -> Iterator[Segment]:
-    """Yield a file that is compressed, or longer than a chunk."""
+    """Yield a file that is compressed, or longer than a chunk.
+
+    Raises:
+        UnreadableError: it can't be read, or not to its end; its whole records were yielded before.
+    """
     with os.fdopen(os.dup(descriptor), "rb") as raw:
-        if path.endswith(".json"):
+        if packing == "plain":
             raw.seek(batch.start)
             yield from _read_chunks(raw, index, batch.start, stop, _known(batch))
             return
-        opener = gzip.open if path.endswith(".gz") else zstd.open
-        with opener(raw, "rb") as file:
-            length = 0
-            for segment in _read_chunks(cast("BinaryIO", file), index, 0, None, 0):
-                length += len(segment.data)
-                if length > MAX_EXPANSION * stop + CHUNK_BYTES:
-                    raise OSError(0, f"it expands more than {MAX_EXPANSION}-fold")
-                yield segment
+        unpacker = Unpacker(raw, packing)
+        _refuse_packed(unpacker.peek(HEAD_BYTES), packing)
+        length = 0
+        for segment in _read_chunks(unpacker, index, 0, None, 0):
+            length += len(segment.data)
+            if length > MAX_EXPANSION * stop + CHUNK_BYTES:
+                raise UnreadableError(f"it expands more than {MAX_EXPANSION}-fold")
+            yield segment
+        if unpacker.damage:
+            raise UnreadableError(unpacker.damage)
+
+
+def _refuse_packed(head: bytes, packing: Packing) -> None:
+    """Refuse a compressed file that holds no text.
+
+    Args:
+        head: what it holds begins so.
+        packing: how it is compressed.
+
+    Raises:
+        UnreadableError: it holds no text.
+    """
+    try:
+        inner = tell(head)
+    except UnreadableError as error:
+        raise UnreadableError(f"of what the {packing} data hold: {error}") from None
+    if inner != "plain":
+        unpack = "gunzip" if packing == "gzip" else "unzstd"
+        raise UnreadableError(f"it is {inner} within {packing}; unpack it once: {unpack} FILE")
 
 
 def digest_file(root: str, path: str) -> bytes:
     """Return the digest that the ledger keeps of a file: of its parts' digests, in their order.
 
     Raises:
-        OSError, EOFError, zlib.error, ZstdError: the file can't be read.
+        OSError, UnreadableError: the file can't be read.
     """
     size = os.stat(os.path.join(root, path)).st_size
     digests = []
@@ -344,14 +381,20 @@ def _pread(descriptor: int, start: int, stop: int) -> bytes:
 
 
 def _read_chunks(
-    file: BinaryIO, index: int, start: int, stop: int | None, lines_before: int | None
+    file: BinaryIO | Unpacker,
+    index: int,
+    start: int,
+    stop: int | None,
+    lines_before: int | None,
 ) -> Iterator[Segment]:
-    """Yield a long stream in segments that end where records end."""
+    """Yield a long stream in segments that end where records end; damaged, only whole ones."""
     position, rest = start, b""
     while True:
         wanted = CHUNK_BYTES if stop is None else min(CHUNK_BYTES, stop - position - len(rest))
         chunk = file.read(wanted) if wanted > 0 else b""
         data = rest + chunk
+        if not chunk and isinstance(file, Unpacker) and file.damage:
+            data = _without_torn_record(data)
         end = _last_boundary(data) if chunk else len(data)
         if chunk and not end and len(data) < MAX_RECORD_BYTES:
             rest = data
@@ -364,6 +407,12 @@ def _read_chunks(
             lines_before += whole.count(b"\n")
         if not chunk:
             return
+
+
+def _without_torn_record(data: bytes) -> bytes:
+    """Leave out the record that damaged data end within."""
+    end = _last_boundary(data)
+    return data[: end + end_of_whole_records(data[end:])]
 
 
 def _last_boundary(data: bytes) -> int:
@@ -416,7 +465,8 @@ def _parse_fast(found: Packed | list[Segment], rules: Rules) -> Extract | None:
     sources = _sources(found)
     try:
         parsed = pl.scan_ndjson(_as_files(sources), schema=rules.parsed).collect()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+    # Whatever Polars stumbles over, the salvage path says what it is.
+    except (Exception, pl.exceptions.PanicException):  # noqa: BLE001
         return None
     places = _place(found, parsed.height, with_offset=rules.needs_offset)
     if places is None or not _text_is_text(sources, parsed, rules):
@@ -440,7 +490,12 @@ def _sources(found: Packed | list[Segment]) -> list[bytes]:
 
 
 def _as_files(sources: list[bytes]) -> list[IO[bytes]]:
-    return [BytesIO(source) for source in sources]
+    return [_as_file(source) for source in sources]
+
+
+def _as_file(source: bytes) -> IO[bytes]:
+    """Let Polars read bytes as they are: what begins as compressed data do, it would unpack."""
+    return BytesIO(source if source[:1] in _NEVER_PACKED else b"\n" + source)
 
 
 def _place(found: Packed | list[Segment], height: int, *, with_offset: bool) -> pl.DataFrame | None:
@@ -481,7 +536,7 @@ def _lines(data: bytes) -> int:
 
     Python's own count would hold up all other workers while it goes through a log.
     """
-    if len(data) > _LONG_BYTES:
+    if len(data) > _LONG_BYTES and data[:1] in _NEVER_PACKED:
         return int(pl.scan_lines(BytesIO(data)).select(pl.len()).collect().item())
     return data.count(b"\n") + (bool(data) and not data.endswith(b"\n"))
 

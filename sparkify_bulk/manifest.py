@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from sparkify_bulk.errors import UsageError
+from sparkify_bulk.formats import HEAD_BYTES, UnreadableError, tell
 from sparkify_bulk.reader import FILES, Entry, Lister, Read, escape, list_files
 from sparkify_bulk.settings import Settings
 
@@ -327,7 +328,7 @@ def parts_of(
     `stop` is None for "to its end". A compressed file can't be cut.
     """
     batch_bytes = batch_bytes or BATCH_BYTES
-    if size <= 2 * batch_bytes or not path.endswith(".json"):
+    if size <= 2 * batch_bytes:
         return [(0, None)]
     return _cut(os.path.join(root, path), size, batch_bytes)
 
@@ -335,8 +336,10 @@ def parts_of(
 def _cut(path: str, length: int, batch_bytes: int) -> list[tuple[int, int | None]]:
     """Cut a big file where records end; a file without such a place stays whole."""
     cuts = [0]
-    # Who can't open it says so when it is read.
-    with contextlib.suppress(OSError), open(path, "rb") as file:
+    # Who can't open it, or knows what it is instead, says so when it is read.
+    with contextlib.suppress(OSError, UnreadableError), open(path, "rb") as file:
+        if tell(file.read(HEAD_BYTES)) != "plain":
+            return [(0, None)]
         for target in range(batch_bytes, length - batch_bytes // 2, batch_bytes):
             if target <= cuts[-1]:
                 continue

@@ -271,7 +271,8 @@ def _list_kinds(
         roots = " or ".join(manifest.root for manifest in manifests.values())
         raise UsageError(
             f"no song or log files in {roots}",
-            hint="files end in .json, .json.gz or .json.zst; hidden ones and links are left out",
+            hint="files end in .json, .jsonl or .ndjson, also with .gz or .zst behind; "
+            "hidden ones and links are left out",
         )
     return manifests
 

@@ -23,7 +23,16 @@ from itertools import islice, pairwise
 from operator import itemgetter
 from typing import IO, NamedTuple, cast
 
-SUFFIXES = (".json", ".json.gz", ".json.zst")
+# What an input file's name ends in, in any case. What a file is its first bytes tell.
+SUFFIXES = tuple(
+    ending + packing for ending in (".json", ".jsonl", ".ndjson") for packing in ("", ".gz", ".zst")
+)
+# Files of such names are rarely plain text, and not worth the attempt.
+_PACKED = (".gz", ".zst")
+# What a file's first byte may be that is JSON text as it stands; others are looked at more closely.
+_BEGINS_TEXT = b"{[ \t\r\n"
+# What 64 bits hold: some file systems keep times far beyond it.
+_LARGEST = 2**63 - 1
 # Larger files are read where they are parsed, in parts if need be.
 SMALL_BYTES = 2**18
 # How much is listed, or read, before it is handed on.
@@ -94,6 +103,16 @@ def escape(name: str) -> str:
     return os.fsencode(name.replace("\\", "\\\\")).decode(errors="backslashreplace")
 
 
+def clamped(nanoseconds: int) -> int:
+    """Return a file's time of change as 64 bits hold it: until the year 2262."""
+    return max(-_LARGEST, min(nanoseconds, _LARGEST))
+
+
+def has_suffix(name: str) -> bool:
+    """Tell whether a file is input by its name."""
+    return name.endswith(SUFFIXES) or name.lower().endswith(SUFFIXES)
+
+
 def open_flags(*, follow_links: bool) -> int:
     """Return how an input file is opened."""
     # Not blocking, so that a pipe put in a file's place can't hang the run.
@@ -128,7 +147,8 @@ class _Folder(NamedTuple):
 def walk(root: str, *, follow_links: bool, span: Span = EVERYTHING) -> Iterator[Entry]:
     """Yield every input file below a folder, in the order of the names' bytes.
 
-    Hidden files and folders are left out, and only regular files count.
+    Hidden files, and folders that begin with a dot or an underscore, are left out, and only regular
+    files count.
 
     Raises:
         OSError: a folder can't be read.
@@ -143,7 +163,7 @@ def _entry(path: str, found: os.DirEntry[str], *, follow_links: bool) -> Entry |
         status = found.stat(follow_symlinks=follow_links)
     except FileNotFoundError:
         return None
-    return Entry(path, status.st_size, status.st_mtime_ns)
+    return Entry(path, status.st_size, clamped(status.st_mtime_ns))
 
 
 def _walk(root: str, span: Span, *, follow_links: bool) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -195,9 +215,11 @@ def _look_at(entries: Iterable[os.DirEntry[str]], *, follow_links: bool) -> Iter
         if name[0] == ".":
             continue
         if entry.is_dir(follow_symlinks=follow_links):
+            if name[0] == "_":  # of a Spark job under way, or its notes
+                continue
             # With the separator, a folder stands where its files' whole names stand.
             yield _Found(escape(name).encode() + b"/", True, entry)
-        elif name.endswith(SUFFIXES) and entry.is_file(follow_symlinks=follow_links):
+        elif has_suffix(name) and entry.is_file(follow_symlinks=follow_links):
             yield _Found(escape(name).encode(), False, entry)
 
 
@@ -245,7 +267,7 @@ def walk_and_read(
     read = _Reading()
     listed: list[Entry] = []
     for path, found in _walk(root, span, follow_links=follow_links):
-        small = _read_small(found.path, flags) if path.endswith(".json") else None
+        small = None if path.endswith(_PACKED) else _read_small(found.path, flags)
         if small and not listed and read.size < _BYTES and len(read.paths) < FILES:
             read.add(path, small)
             continue
@@ -271,7 +293,7 @@ def read_small(root: str, paths: list[str], *, follow_links: bool) -> tuple[Read
     read = _Reading()
     places = []
     for place, path in enumerate(paths):
-        small = _read_small(f"{root}/{path}", flags) if path.endswith(".json") else None
+        small = None if path.endswith(_PACKED) else _read_small(f"{root}/{path}", flags)
         if small:
             read.add(path, small)
             places.append(place)
@@ -284,7 +306,7 @@ _Small = tuple[int, int, bytes]
 def _read_small(name: str, flags: int) -> _Small | None:
     """Return size, time of change and bytes of a small file.
 
-    None if it isn't small, no file, can't be read, or changes meanwhile.
+    None if it isn't small, no plain text, no file, can't be read, or changes meanwhile.
     """
     try:
         descriptor = os.open(name, flags)
@@ -300,7 +322,9 @@ def _read_small(name: str, flags: int) -> _Small | None:
         return None
     finally:
         os.close(descriptor)
-    return (size, status.st_mtime_ns, data) if len(data) == size else None
+    # Zero bytes early on betray wide characters. An empty file is text.
+    is_text = data[:1] in _BEGINS_TEXT and b"\0" not in data[:4]
+    return (size, status.st_mtime_ns, data) if is_text and len(data) == size else None
 
 
 class _Reading:
@@ -321,7 +345,7 @@ class _Reading:
         return Read(
             "\0".join(self.paths),
             array("q", sizes),
-            array("q", times),
+            array("q", map(clamped, times)),
             [sha256(one).digest() for one in data],
             b"\n".join(data),
             all(one[:1] == b"{" and one.find(b"\n", 0, -1) < 0 for one in data),

@@ -1,8 +1,13 @@
 """Files as people really have them, each with the star and the rejects that must come of it."""
 
+import bz2
+import codecs
 import gzip
 import json
+import lzma
+import re
 import sys
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,10 +83,58 @@ def unreadable(name: str, data: bytes) -> Case:
     )
 
 
+def damaged(name: str, data: bytes, *, songplays: int = 0) -> Case:
+    """Return a case of a file that can't be read to its end; its whole records are."""
+    return Case(
+        {name: data},
+        songplays=songplays,
+        rejects=[(name, None, None, None, "unreadable_file")],
+    )
+
+
 def shown(name: bytes) -> str:
     """Return a file's name as the ledger writes it: what isn't UTF-8 is escaped."""
     return name.replace(b"\\", b"\\\\").decode(errors="backslashreplace")
 
+
+def two_thirds(records: int) -> tuple[bytes, int]:
+    """Return two thirds of a gzip file, and how many records are whole in it."""
+    packed = gzip.compress(lines(*map(event, range(records))))
+    packed = packed[: len(packed) * 2 // 3]
+    text = zlib.decompressobj(31).decompress(packed)
+    return packed, len(re.findall(rb"\}(?:\n|$)", text))
+
+
+TWO_THIRDS, TORN_EVENTS = two_thirds(2999)
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 261\n"
+_TEXT = lines(*GOOD)
+# What holds no JSON text, or not as UTF-8.
+NO_TEXT: dict[str, bytes] = {
+    "bzip2": bz2.compress(_TEXT),
+    "xz": lzma.compress(_TEXT),
+    "lzma": lzma.compress(_TEXT, lzma.FORMAT_ALONE),
+    "zlib": zlib.compress(_TEXT),
+    "zip": b"PK\3\4" + _TEXT,
+    "lz4": b"\x04\x22\x4d\x18" + _TEXT,
+    "Parquet": b"PAR1" + bytes(20) + b"PAR1",
+    "Avro": b"Obj\1" + bytes(20),
+    "SQLite": b"SQLite format 3\0" + bytes(100),
+    "PDF": b"%PDF-1.7\n" + _TEXT,
+    "tar": b"a.json".ljust(257, b"\0") + b"ustar\0" + bytes(249) + _TEXT,
+    "gzip of gzip": gzip.compress(gzip.compress(_TEXT)),
+    "gzip of zstandard": gzip.compress(zstd.compress(_TEXT)),
+    "zstandard of gzip": zstd.compress(gzip.compress(_TEXT)),
+    "gzip of UTF-16": gzip.compress(_TEXT.decode().encode("utf-16")),
+    "Git LFS pointer": POINTER,
+    **{
+        f"{encoding} {mark}": mark_bytes + _TEXT.decode().encode(encoding)
+        for encoding, begin in (
+            ("utf-16-le", codecs.BOM_UTF16_LE), ("utf-16-be", codecs.BOM_UTF16_BE),
+            ("utf-32-le", codecs.BOM_UTF32_LE), ("utf-32-be", codecs.BOM_UTF32_BE),
+        )
+        for mark, mark_bytes in (("with a mark", begin), ("without a mark", b""))
+    },
+}  # fmt: skip
 
 CASES: dict[str, Case] = {
     # --- the reader ---
@@ -224,12 +277,87 @@ CASES: dict[str, Case] = {
         {"log_data/a.json.gz": gzip.compress(lines(event(1), TORN, event(2)))},
         songplays=2, rejects=[("log_data/a.json.gz", 2, SIZE, None, "malformed_json")],
     ),
-    "gzip that is none": unreadable("log_data/a.json.gz", b"plainly not"),
-    "zstd that is none": unreadable("log_data/a.json.zst", b"plainly not"),
-    "gzip cut short": unreadable("log_data/a.json.gz", gzip.compress(lines(*GOOD))[:-9]),
-    "zstd cut short": unreadable("log_data/a.json.zst", zstd.compress(lines(*GOOD))[:-9]),
-    "gzip with a wrong checksum": unreadable(
-        "log_data/a.json.gz", gzip.compress(lines(*GOOD))[:-8] + b"\0" * 8
+    "gzip that is none": Case(
+        {"log_data/a.json.gz": b"plainly not"},
+        rejects=[("log_data/a.json.gz", 1, 0, None, "not_an_object")],
+    ),
+    "plain text named gz": Case({"log_data/e.json.gz": lines(event(1), event(2))}, songplays=2),
+    "plain text named zst": Case({"log_data/e.json.zst": lines(event(1), event(2))}, songplays=2),
+    "gzip named json": Case(
+        {"log_data/e.json": gzip.compress(lines(*map(event, range(199))))}, songplays=199
+    ),
+    "zstandard named json": Case(
+        {"log_data/e.json": zstd.compress(lines(*map(event, range(199))))}, songplays=199
+    ),
+    "gzip named zst": Case({"log_data/e.json.zst": gzip.compress(lines(*GOOD))}, songplays=3),
+    "gzip named json among many small files": Case(
+        {f"log_data/{number}.json": gzip.compress(lines(event(number))) if number % 3 == 0
+         else lines(event(number)) for number in range(9)},
+        songplays=9,
+    ),
+    "gzip cut short": damaged(
+        "log_data/a.json.gz", gzip.compress(lines(*GOOD, event(4)))[:-12], songplays=3
+    ),
+    "gzip cut short behind its last record": damaged(
+        "log_data/a.json.gz", gzip.compress(lines(*GOOD))[:-9], songplays=3
+    ),
+    "gzip cut in its header": damaged("log_data/a.json.gz", gzip.compress(lines(*GOOD))[:7]),
+    "zstd cut short": damaged("log_data/a.json.zst", zstd.compress(lines(*GOOD))[:-9]),
+    "two thirds of a gzip": damaged("log_data/a.json.gz", TWO_THIRDS, songplays=TORN_EVENTS),
+    "two thirds of a gzip named json": damaged(
+        "log_data/a.json", TWO_THIRDS, songplays=TORN_EVENTS
+    ),
+    "gzip with a wrong checksum": damaged(
+        "log_data/a.json.gz", gzip.compress(lines(*GOOD))[:-8] + b"\0" * 8, songplays=3
+    ),
+    "second member of a gzip cut short": damaged(
+        "log_data/a.json.gz",
+        gzip.compress(lines(*GOOD, b"")) + gzip.compress(lines(event(4), event(5)))[:-14],
+        songplays=4,
+    ),
+    "second frame of a zstd cut short": damaged(
+        "log_data/a.json.zst",
+        zstd.compress(lines(*GOOD, b"")) + zstd.compress(lines(event(4)))[:-5], songplays=3,
+    ),
+    "text behind a gzip": damaged(
+        "log_data/a.json.gz", gzip.compress(lines(*GOOD)) + b"garbage", songplays=3
+    ),
+    "text behind a zstd": damaged(
+        "log_data/a.json.zst", zstd.compress(lines(*GOOD)) + b"garbage", songplays=3
+    ),
+    "zero bytes behind a gzip": Case(
+        {"log_data/a.json.gz": gzip.compress(lines(*GOOD)) + bytes(1000)}, songplays=3
+    ),
+    "zero bytes behind a zstd": Case(
+        {"log_data/a.json.zst": zstd.compress(lines(*GOOD)) + bytes(1000)}, songplays=3
+    ),
+    "no bytes named gz": Case({"log_data/a.json.gz": b""}),
+    "text that begins like zlib data": Case(
+        {"log_data/a.json": b"x^2 is junk\n" + lines(*GOOD)}, songplays=3,
+        rejects=[("log_data/a.json", 1, 0, None, "not_an_object")],
+    ),
+    **{
+        f"{what} named {name}": unreadable(f"log_data/{name}", data)
+        for what, data in NO_TEXT.items() for name in ("a.json", "a.jsonl.gz")
+    },
+    "Git LFS pointers": Case(
+        {"song_data/a.json": POINTER, "log_data/e.json": POINTER},
+        rejects=[(f"{name}", None, None, None, "unreadable_file")
+                 for name in ("song_data/a.json", "log_data/e.json")],
+    ),
+    "other suffixes and cases": Case(
+        {"log_data/1.json": lines(event(1)), "log_data/2.jsonl": lines(event(2)),
+         "log_data/3.JSON": lines(event(3)), "log_data/4.ndjson": lines(event(4)),
+         "log_data/5.json.bz2": bz2.compress(lines(event(5))), "log_data/6.Ndjson.GZ":
+         gzip.compress(lines(event(6))), "log_data/7.JSONL.zst": zstd.compress(lines(event(7))),
+         "song_data/a.JsonL": lines(song(1)), "song_data/b.NDJSON": lines(song(2))},
+        songs=2, songplays=6,
+    ),
+    "folders of a Spark job under way": Case(
+        {"log_data/_temporary/0/attempt_1/part-00000.json": b'{"page": "NextSo',
+         "log_data/part-00000-x.json": lines(event(1)), "log_data/_SUCCESS": b"",
+         "log_data/_spark_metadata/0.json": b"v1"},
+        songplays=1,
     ),
     "gzip of nothing": Case(
         {"log_data/a.json.gz": gzip.compress(b""), "log_data/z.json": lines(*GOOD)}, songplays=3

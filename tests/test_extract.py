@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -345,16 +346,15 @@ def test_small_files_read_together_are_told_apart(tree: Tree, odd: str, ending: 
 
 
 @pytest.mark.parametrize(
-    ("name", "data"),
+    ("name", "data", "kept"),
     [
-        ("x.json.gz", b"no gzip"),
-        ("x.json.zst", b"no zstd"),
-        ("x.json.gz", gzip.compress(lines(*RECORDS))[:-20]),
-        ("x.json.zst", zstd.compress(lines(*RECORDS))[:-20]),
+        ("x.json.gz", gzip.compress(lines(*RECORDS))[:-20], 3),
+        ("x.json.zst", zstd.compress(lines(*RECORDS))[:-20], 0),
+        ("x.json", gzip.compress(gzip.compress(lines(*RECORDS))), 0),
     ],
 )
 def test_a_damaged_file_is_one_reject_and_the_others_are_read(
-    tree: Tree, name: str, data: bytes
+    tree: Tree, name: str, data: bytes, kept: int
 ) -> None:
     """A file that can't be unpacked is rejected as such, and the run goes on with the next."""
     tree.logs(name, data)
@@ -363,8 +363,35 @@ def test_a_damaged_file_is_one_reject_and_the_others_are_read(
     assert [(reject.reason, reject.file, reject.line) for reject in rejects] == [
         ("unreadable_file", 0, None)
     ]
-    assert frame.height == 1
-    assert [count.accepted for count in books] == [0, 1]
+    assert frame.height == kept + 1
+    assert [count.accepted for count in books] == [kept, 1]
+
+
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_a_gzip_file_cut_anywhere_keeps_its_whole_records(tree: Tree, level: int) -> None:
+    """Whatever can be unpacked of it is read up to the last whole record, and one reject tells."""
+    packed = gzip.compress(lines(*(event(n, song=os.urandom(9).hex()) for n in range(3000))), level)
+    for stop in range(3, len(packed), len(packed) // 9):
+        tree.logs("x.json", packed[:stop])
+        text = zlib.decompressobj(31).decompress(packed[:stop])
+        frame, (reject,), (books,) = read("events", tree.log_folder)
+        assert frame.height == text.count(b"}\n") + text.endswith(b"}")
+        assert "the gzip data end too early" in reject.detail
+        assert (reject.reason, books.records) == ("unreadable_file", frame.height + 1)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
+def test_records_before_overwritten_bytes_are_kept(tree: Tree, pack: Any) -> None:
+    """Damage within a compressed file costs nothing that was packed well before it."""
+    records = [event(number, song=os.urandom(40).hex()) for number in range(4000)]
+    packed = pack(lines(*records))
+    for place in range(len(packed) // 10, len(packed), len(packed) // 5):
+        tree.logs("x.json", packed[:place] + b"\xff" * 50 + packed[place + 50 :])
+        frame, rejects, _ = read("events", tree.log_folder)
+        # What zstandard packs into one block, of up to 128 KB, is unpacked together.
+        safe = int(4000 * place / len(packed) * 0.97) - 400
+        assert set(range(safe)) <= set(frame["item_in_session"].to_list())
+        assert rejects
 
 
 def test_a_file_that_vanished_is_a_reject(tree: Tree) -> None:
@@ -435,7 +462,7 @@ def test_a_bomb_is_stopped(tree: Tree, compress: Any, monkeypatch: pytest.Monkey
     tree.logs("good.json", event(2))
     frame, rejects, _ = read("events", tree.log_folder)
     assert [(reject.reason, reject.detail) for reject in rejects] == [
-        ("unreadable_file", "the file can't be read: it expands more than 5-fold")
+        ("unreadable_file", "the file can't be read to its end: it expands more than 5-fold")
     ]
     assert 2 in frame["item_in_session"].to_list()
     assert frame.height < 500

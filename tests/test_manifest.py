@@ -20,7 +20,9 @@ def names(tree: Tree, **options: int) -> list[str]:
 def test_only_visible_regular_files_with_a_known_ending_are_listed(tree: Tree) -> None:
     """Hidden files and folders, other endings, links, pipes and folders are left out."""
     good = ["a.json", "b/c.json.gz", "b/d.json.zst", "odd [*] name\n.json"]
-    for name in (*good, ".ipynb_checkpoints/a.json", "._a.json", ".DS_Store", "a.txt", "b.JSON"):
+    good += ["B.JSON", "c.jsonl", "d.NDJSON.gz", "_e.json"]
+    hidden = [".ipynb_checkpoints/a.json", "._a.json", ".DS_Store", "_temporary/0/a.json"]
+    for name in (*good, *hidden, "a.txt", "a.json.bz2"):
         tree.logs(name, event())
     (tree.log_folder / "link.json").symlink_to(tree.log_folder / "a.json")
     (tree.log_folder / "loop").symlink_to(tree.log_folder)
