@@ -21,7 +21,8 @@ Credits = pl.DataFrame
 UserRows = pl.DataFrame
 Moments = pl.Series
 
-# More songs than this aren't held in memory (about 200 bytes each, 500 at the peak): SQL matches the plays then.
+# More songs than this aren't held in memory (about 200 bytes each, 500 at the peak): then SQL
+# matches the plays.
 CREDITS_KEPT = 2_000_000
 # 8 bytes a play, and three times as much again while they are sorted.
 KEYS_KEPT = 2_000_000
