@@ -39,6 +39,7 @@ class Options(TypedDict, total=False):
     rehash: bool
     follow_links: bool
     drop_dependents: bool
+    switch_patience: float
 
 
 def reload(data: str | PathLike[str] | None = None, **options: Unpack[Options]) -> "Report":

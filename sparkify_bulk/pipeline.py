@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from sparkify_bulk import ledger, merge, switch
+from sparkify_bulk import ledger, merge
 from sparkify_bulk.build import build_star
 from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.connection import Connection
@@ -39,6 +39,7 @@ from sparkify_bulk.stage import (
     unsee_staging,
     use_schemas,
 )
+from sparkify_bulk.switch import Swap, dependents, switch
 from sparkify_bulk.tables import NAMES
 
 logger = logging.getLogger("sparkify_bulk")
@@ -398,8 +399,8 @@ def _check_dependents(run: Run) -> None:
     Raises:
         SparkifyBulkError: names what it is.
     """
-    found = switch.dependents(run.control, run.schemas.star)
-    found += switch.dependents(run.control, run.schemas.ledger, _SWITCHED)
+    found = dependents(run.control, run.schemas.star)
+    found += dependents(run.control, run.schemas.ledger, _SWITCHED)
     if not found:
         return
     names = ", ".join(found)
@@ -415,10 +416,15 @@ def _check_dependents(run: Run) -> None:
 
 def _switch(run: Run) -> None:
     """Put the new star, and the table of its files, in the old ones' place."""
-    drop = run.settings.drop_dependents
-    connection, build = run.publisher, run.schemas.build
-    switch.switch(connection, run.schemas.ledger, build, _SWITCHED, drop_dependents=drop)
-    switch.switch(connection, run.schemas.star, build, drop_dependents=drop)
+    names = run.schemas
+    swaps = (Swap(names.ledger, names.build, _SWITCHED), Swap(names.star, names.build))
+    switch(
+        run.publisher,
+        swaps,
+        dsn=run.dsn,
+        patience=run.settings.switch_patience,
+        drop_dependents=run.settings.drop_dependents,
+    )
 
 
 def _check_freshness(run: Run) -> None:

@@ -14,6 +14,7 @@ _IDENTIFIER_BYTES = 63
 # A week; PostgreSQL counts milliseconds in 32 bits.
 _LONGEST_WAIT_SECONDS = 604_800
 DEFAULT_RETRIES = 3
+DEFAULT_SWITCH_PATIENCE = 120.0
 # The pauses before them double from 2 s: an hour in all.
 _MOST_RETRIES = 10
 
@@ -38,6 +39,7 @@ class Settings:
         max_age: the star is stale if its newest event is older than this; None for no limit.
         create_database: make the database if it doesn't exist.
         drop_dependents: a reload drops what hangs on the old star and can't follow the switch.
+        switch_patience: seconds a reload waits for readers of the old star before it gives up.
         follow_links: follow symbolic links below the folders.
         wait: seconds to wait for another run on the star to end; 0 to give up at once.
         retries: how often to begin anew when the database fails in passing, as a restart does.
@@ -60,6 +62,7 @@ class Settings:
     rehash: bool = False
     follow_links: bool = False
     drop_dependents: bool = False
+    switch_patience: float = DEFAULT_SWITCH_PATIENCE
 
     def __post_init__(self) -> None:
         """Report every violation at once."""
@@ -73,6 +76,8 @@ class Settings:
             wrong.append(f"--retries must be 0 to {_MOST_RETRIES}")
         if not 0 <= self.wait <= _LONGEST_WAIT_SECONDS:
             wrong.append(f"--wait must be 0 to {_LONGEST_WAIT_SECONDS} seconds")
+        if not 0 <= self.switch_patience <= _LONGEST_WAIT_SECONDS:
+            wrong.append(f"--switch-patience must be 0 to {_LONGEST_WAIT_SECONDS} seconds")
         if wrong:
             raise UsageError("; ".join(wrong), hint="see sparkify-bulk --help")
 

@@ -35,10 +35,11 @@ _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the fault tests be more, and others."""
+    """Let the tests of faults and of switches be more, and others."""
     parser.addoption("--all-cells", action="store_true", help="both commands in every cell")
     parser.addoption("--kills", type=int, default=50, help="runs killed at random moments")
     parser.addoption("--nights", type=int, default=100, help="nights of the soak")
+    parser.addoption("--reads", type=int, default=500, help="reads while a star is switched")
     parser.addoption("--fault-seed", type=int, default=1, help="of the faults at random")
 
 

@@ -129,8 +129,7 @@ def test_an_autovacuum_gives_way_to_the_switch(
             "SELECT 1 FROM pg_stat_progress_vacuum WHERE relid = 'sparkify.songplays'::regclass",
         ):
             pass
-        monkeypatch.setattr(switch, "_SWITCH_PATIENCE_SECONDS", 5.0)
-        report = sparkify_bulk.reload(committed, dsn=database)
+        report = sparkify_bulk.reload(committed, dsn=database, switch_patience=5.0)
     finally:
         server.execute(sql.SQL("ALTER SYSTEM RESET autovacuum_naptime"))
         server.execute(sql.SQL("SELECT pg_reload_conf()"))

@@ -14,7 +14,7 @@ import click
 
 from sparkify_bulk.commands.talk import log_as_json
 from sparkify_bulk.redaction import holds_password
-from sparkify_bulk.settings import DEFAULT_RETRIES, DEFAULT_SCHEMA
+from sparkify_bulk.settings import DEFAULT_RETRIES, DEFAULT_SCHEMA, DEFAULT_SWITCH_PATIENCE
 
 PREFIX = "SPARKIFY_BULK_"
 
@@ -126,6 +126,14 @@ DROP_DEPENDENTS = option(
     "--drop-dependents",
     is_flag=True,
     help="Drop materialized views and whatever else can't follow the switch.",
+)
+SWITCH_PATIENCE = option(
+    "--switch-patience",
+    metavar="SECONDS",
+    type=float,
+    default=DEFAULT_SWITCH_PATIENCE,
+    show_default=True,
+    help="Seconds to wait for readers of the old star to end before the run gives up.",
 )
 REHASH = option(
     "--rehash", is_flag=True, help="Compare the content of files that look unchanged, too."

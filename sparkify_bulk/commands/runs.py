@@ -23,6 +23,7 @@ from sparkify_bulk.commands.options import (
     MAX_REJECTS,
     REHASH,
     RETRIES,
+    SWITCH_PATIENCE,
     TALK,
     TARGET,
     WAIT,
@@ -40,7 +41,7 @@ _RUN = (*DATA, *TARGET, JOBS, MAX_REJECTS, MAX_AGE, CREATE, WAIT, RETRIES)
 
 
 @click.command(short_help="Build the star anew from all files.")
-@options(*_RUN, DROP_DEPENDENTS, *FOLLOW_UPS, *TALK)
+@options(*_RUN, DROP_DEPENDENTS, SWITCH_PATIENCE, *FOLLOW_UPS, *TALK)
 def reload(**options: Any) -> int:
     """Build the star anew from all files; it replaces the old one at once.
 
