@@ -16,7 +16,7 @@ from servers import LOCKED_ROLE, Server
 from trees import Tree, event, query, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk import gather, merge, pipeline, stage, switch
+from sparkify_bulk import gather, merge, pipeline, stage
 from sparkify_bulk import run as run_module
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import (
@@ -110,7 +110,7 @@ def test_readers_see_whole_stars_only(database: str, tree: Tree, command: str) -
 
 
 def test_an_autovacuum_gives_way_to_the_switch(
-    database: str, server: Server, committed: Path, monkeypatch: pytest.MonkeyPatch
+    database: str, server: Server, committed: Path
 ) -> None:
     """A reload doesn't wait for an autovacuum of the old star to end, which may take hours."""
     sparkify_bulk.reload(committed, dsn=database)
