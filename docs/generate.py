@@ -72,11 +72,6 @@ def _setting(parameter: click.Parameter) -> tuple[str, str, str]:
     return ", ".join(names), ", ".join(f"`{name}`" for name in variables(parameter)), shown
 
 
-def mermaid() -> str:
-    """Return the diagram of the star."""
-    return f"```mermaid\n{diagram.mermaid()}```\n"
-
-
 def tables() -> str:
     """Return the columns of every table of the star."""
     parts = []
@@ -131,7 +126,6 @@ def metric_table() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "checks": checks,
     "commands": commands,
-    "mermaid": mermaid,
     "metrics": metric_table,
     "questions": questions,
     "roles": roles,

@@ -52,6 +52,23 @@ def test_every_page_is_built(site: Path) -> None:
         assert page.name == "index.html" or f'href="{page}"' in front, page
 
 
+def test_the_first_page_is_the_readme_with_its_pictures(site: Path) -> None:
+    """It says what is typed first, shows the terminal and the page, and lists all pages."""
+    front = (site / "index.html").read_text()
+    assert re.search(r"make.{0,40}load", front)
+    for picture in ("terminal.svg", "report.png"):
+        assert f'src="_images/{picture}"' in front
+    assert 'href="start.html"' in front
+    assert "docs/" not in re.findall(r'href="([^"#]*)"', front)
+
+
+def test_the_star_is_shown_as_a_picture(site: Path) -> None:
+    """The page about the star has the drawing, not the source of a diagram."""
+    page = (site / "schema.html").read_text()
+    assert 'src="_images/star.svg"' in page
+    assert "erDiagram" not in page
+
+
 def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
     """Styles, scripts, fonts and pictures are files of the site."""
     for page in site.rglob("*.html"):
