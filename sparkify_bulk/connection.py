@@ -47,6 +47,8 @@ _HERE = ("localhost", "127.0.0.1", "::1")
 _MAINTENANCE_DATABASES = ("postgres", "template1")
 _URL_PREFIXES = ("postgresql://", "postgres://")
 _HOSTS = re.compile(r"[\w.:%,/-]*")
+_MISSING_SERVICE = re.compile(r'service "([^"]*)" not found')
+_CLOSED_DATABASE = re.compile(r'permission denied for database ("[^"]*")')
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'")
 _KEYWORDS = re.compile(r"(?:^|\s)(\w+)\s*=")
 _PORTS = re.compile(r"[\d,]*", re.ASCII)
@@ -374,7 +376,17 @@ def _first_line(error: psycopg.Error) -> str:
 
 
 def _hint(error: psycopg.OperationalError) -> str:
-    connection = error.pgconn
+    connection, said = error.pgconn, str(error)
+    file = os.environ.get("PGSERVICEFILE") or "~/.pg_service.conf"
+    if service := _MISSING_SERVICE.search(said):
+        return f"add a section [{service[1]}] with host=, dbname= and user= to {file}"
+    if "service file" in said:
+        return f"mend {file}: a line [NAME] for each service, below it host=, dbname= and user="
+    if refused := _CLOSED_DATABASE.search(said):
+        user = connection.user.decode(errors="replace") if connection else "…"
+        return (
+            f'an administrator gives the right: GRANT CONNECT ON DATABASE {refused[1]} TO "{user}";'
+        )
     if connection is not None and connection.needs_password:
         return "a password is needed: give it by PGPASSWORD, ~/.pgpass or a service file"
     if connection is not None and connection.used_password:

@@ -150,7 +150,7 @@ def plan(settings: Settings) -> tuple[dict[Kind, Manifest], float | None]:
         SparkifyBulkError: the folders or the database can't be read.
     """
     names = schemas(settings.schema)
-    with open_connection(settings.dsn) as connection:
+    with open_connection(settings.dsn, names.star, names.ledger) as connection:
         grows = merge.star_exists(connection, names.star)
         known = partial(ledger.known_files, connection, names.ledger) if grows else None
         manifests = _list_kinds(settings, known)

@@ -45,7 +45,7 @@ _BEFORE, _AROUND = 50, 90
 _MOMENT = re.compile(r"(\d{4,}-\d\d-\d\d) ([\d:.]+)([+-][\d:]+)?")
 _INTEGERS = ("int2", "int4", "int8", "oid")
 _FRACTIONS = ("float4", "float8", "numeric")
-_NO_RIGHT, _SYNTAX = "42501", "42601"
+_SYNTAX = "42601"
 # Numerics come as floats: the questions' averages lose nothing by it.
 _FRAME_TYPES = {"int2": "Int16", "int4": "Int32", "int8": "Int64", "float8": "Float64",
                 "numeric": "Float64", "text": "String", "bool": "Boolean"}  # fmt: skip
@@ -122,7 +122,8 @@ def _refusals(text: str) -> Iterator[None]:
     """Turn what the server has against a query into errors that show where; others pass."""
     try:
         yield
-    except psycopg.OperationalError:
+    # Whoever opened the connection says which rights are missing.
+    except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege):
         raise
     except psycopg.Error as error:
         message = printable(error.diag.message_primary or type(error).__name__)
@@ -148,8 +149,6 @@ def _pointer(text: str, place: int) -> tuple[str, str]:
 def _hint(error: psycopg.Error) -> str:
     if error.diag.message_hint:
         return printable(error.diag.message_hint)
-    if error.sqlstate == _NO_RIGHT:
-        return "sparkify-bulk schema --roles has the grants of a role that reads"
     if error.sqlstate == _SYNTAX:
         return "give one statement that only reads: SELECT, WITH, VALUES or TABLE"
     return ""
@@ -326,7 +325,7 @@ def frame(question: str, dsn: str | None, schema: str) -> "pl.DataFrame":
     text = question_text(question)
     check_schema(schema)
     with (
-        open_connection(dsn) as connection,
+        open_connection(dsn, schema) as connection,
         answer(connection, schema, text, "plain") as found,
     ):
         types = [getattr(pl, _FRAME_TYPES[name]) for name in found.types]

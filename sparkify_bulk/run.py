@@ -6,14 +6,15 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 import psycopg
 
-from sparkify_bulk import ledger, merge
+from sparkify_bulk import ledger, merge, rights
 from sparkify_bulk.connection import (
     Connection,
     backend_seconds,
@@ -119,7 +120,7 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
         watch.begin("connect")
         dsn, target = find_server(settings.dsn)
         with (
-            _refusals(),
+            _refusals(dsn, partial(rights.lacking_to_run, names=names)),
             connect(dsn, create_database=settings.create_database) as control,
             connect(dsn) as publisher,
         ):
@@ -154,11 +155,21 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
 
 
 @contextlib.contextmanager
-def open_connection(dsn: str | None) -> Iterator[Connection]:
-    """Open a connection for a command that only looks, with the same server and the same errors."""
+def open_connection(
+    dsn: str | None, *schemas: str, privileges: Sequence[str] = ("SELECT",)
+) -> Iterator[Connection]:
+    """Open a connection for a command that is no run, with the same server and the same errors.
+
+    Args:
+        dsn: libpq connection string or URL; None for what a run would use.
+        schemas: what the command looks into.
+        privileges: what it does with their tables.
+    """
     address, _ = find_server(dsn)
-    with _refusals(), connect(address) as connection:
+    lacking = partial(rights.lacking_to_look, schemas=schemas, privileges=privileges)
+    with _refusals(address, lacking), connect(address) as connection:
         warn_of_weak_tls(connection)
+        rights.require_usage(connection, schemas, lacking)
         yield connection
 
 
@@ -192,7 +203,7 @@ def find_server(dsn: str | None) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _refusals() -> Iterator[None]:
+def _refusals(dsn: str, lacking: rights.Lacking) -> Iterator[None]:
     """Turn what the server refuses into errors that say what to do."""
     try:
         yield
@@ -200,8 +211,7 @@ def _refusals() -> Iterator[None]:
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidSchemaName) as error:
         raise DatabaseError(
             f"not enough rights: {error.diag.message_primary}",
-            hint="reload needs CREATE on the database (GRANT CREATE ON DATABASE … TO …) and the "
-            "ownership of the star; see docs/rights.md",
+            hint=rights.find_hint(dsn, lacking),
         ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DatabaseError(

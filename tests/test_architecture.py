@@ -23,7 +23,7 @@ GROUND = {"tables", "statements", "settings", "errors", "measure"}
 STORY = {"run", "collect", "build", "pipeline", "bench", "doctor"}
 SPEECH = {"cli", "commands"}
 KNOW_PSYCOPG = STORY | {
-    "connection", "lanes", "stage", "merge", "switch", "ledger", "query", "facts",
+    "connection", "lanes", "stage", "merge", "switch", "ledger", "query", "facts", "rights",
 }  # fmt: skip
 KNOW_POLARS = {"extract", "transform", "gather", "stage"}
 

@@ -112,6 +112,24 @@ def test_a_database_that_is_not_utf8_is_refused(server: Server, tree: Tree, enco
         server.drop("odd")
 
 
+@pytest.mark.parametrize(
+    ("file", "named"), [(None, "~/.pg_service.conf"), ("services", "services")]
+)
+def test_a_missing_service_names_the_file_it_is_looked_up_in(
+    file: str | None, named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By an option or by the environment; the hint has the section to add."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if file:
+        monkeypatch.chdir(tmp_path)
+        Path(file).touch()
+        monkeypatch.setenv("PGSERVICEFILE", file)
+    with pytest.raises(DatabaseError, match='service "warehouse" not found') as caught:
+        connect("service=warehouse")
+    assert caught.value.hint.startswith("add a section [warehouse] ")
+    assert caught.value.hint.endswith(f" to {named}")
+
+
 def test_a_server_older_than_15_is_refused_with_what_to_use() -> None:
     """PostgreSQL 14 is out of support: the error names its version and the oldest that will do."""
     old = SimpleNamespace(info=SimpleNamespace(server_version=140_020))

@@ -313,7 +313,7 @@ def test_query_prints_a_table(star: str) -> None:
     """Numbers stand right, years without a comma; what is left out is said on stderr."""
     shown = run("query", "SELECT 'a' AS \"[red]x\", 1966 AS year", "--dsn", star).stdout
     assert [line.split() for line in shown.splitlines() if line.strip()] == [
-        ["[red]x", "year"], ["─" * 15], ["a", "1966"],
+        ["[red]x", "year"], ["─" * 12], ["a", "1966"],
     ]  # fmt: skip
     done = run("query", "TABLE songplays", "--dsn", star, "--limit", "7")
     assert "Only the first 7 rows" in done.stderr

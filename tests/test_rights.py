@@ -71,6 +71,75 @@ def test_the_documented_rights_are_enough_and_no_more(closed: str, tree: Tree) -
     assert "docs/rights.md" in (caught.value.hint or "")
 
 
+LOOKING = [
+    ["show", "top_locations"], ["query", "TABLE users"], ["rejects"], ["runs"], ["plan", "DATA"],
+    ["report", "--output", "PAGE"], ["prune", "--older-than", "1d"],
+]  # fmt: skip
+RUNS = [["reload", "DATA"], ["load", "DATA"], ["verify", "DATA"], ["rejects", "replay"]]
+
+
+@pytest.mark.parametrize("may", ["", "USAGE"], ids=["nothing", "usage"])
+@pytest.mark.parametrize("command", [*LOOKING, *RUNS], ids=" ".join)
+def test_a_role_without_rights_is_told_the_statements_that_give_them(
+    closed: str, tree: Tree, command: list[str], may: str
+) -> None:
+    """In every command; once they are run it works."""
+    tree.logs("a.json", event())
+    grant(closed)
+    sparkify_bulk.reload(tree.root, dsn=of(closed, ROLES[0]))
+    role = "sparkify_analyst"
+    query(closed, f"REVOKE ALL ON ALL TABLES IN SCHEMA sparkify FROM {role}")
+    query(closed, f"REVOKE ALL ON SCHEMA sparkify FROM {role}")
+    if may:
+        query(closed, f"GRANT USAGE ON SCHEMA sparkify, sparkify_ledger TO {role}")
+    named = {"DATA": str(tree.root), "PAGE": str(tree.root / "page.html")}
+    words = [named.get(word, word) for word in command]
+
+    def invoke() -> BaseException | None:
+        arguments = [*words, "--dsn", of(closed, role)]
+        return CliRunner().invoke(cli.cli, arguments, standalone_mode=False).exception
+
+    error = invoke()
+    assert isinstance(error, DatabaseError)
+    assert "not enough rights" in error.message
+    assert "docs/rights.md" in error.hint
+    statements = [line for line in error.hint.splitlines() if line.endswith(";")]
+    assert any(line.startswith("GRANT") for line in statements)
+    for statement in statements:
+        query(closed, statement)
+    assert invoke() is None
+
+
+def test_who_may_not_enter_the_database_is_told_the_grant(closed: str) -> None:
+    """The server refuses before anything could be asked."""
+    grant(closed)
+    name = closed.rpartition("dbname=")[2]
+    query(closed, f"REVOKE CONNECT ON DATABASE {name} FROM sparkify_analyst")
+    arguments = ["runs", "--dsn", of(closed, ROLES[1])]
+    error = CliRunner().invoke(cli.cli, arguments, standalone_mode=False).exception
+    assert isinstance(error, DatabaseError)
+    assert f'GRANT CONNECT ON DATABASE "{name}" TO "sparkify_analyst";' in error.hint
+
+
+def test_who_may_read_some_columns_reads_them(closed: str, tree: Tree) -> None:
+    """What is asked of others is refused, with the statement that would allow it."""
+    tree.logs("a.json", event())
+    grant(closed)
+    sparkify_bulk.reload(tree.root, dsn=of(closed, ROLES[0]))
+    query(closed, "REVOKE SELECT ON sparkify.users FROM sparkify_analyst")
+    query(closed, "GRANT SELECT (user_id, level) ON sparkify.users TO sparkify_analyst")
+
+    def ask(text: str) -> BaseException | None:
+        arguments = ["query", text, "--dsn", of(closed, ROLES[1])]
+        return CliRunner().invoke(cli.cli, arguments, standalone_mode=False).exception
+
+    assert ask("SELECT user_id, level FROM users") is None
+    assert ask("TABLE songplays") is None
+    refused = ask("TABLE users")
+    assert isinstance(refused, DatabaseError)
+    assert refused.hint.endswith("\nGRANT SELECT ON sparkify.users TO sparkify_analyst;")
+
+
 def test_the_roles_can_nothing_besides(closed: str, tree: Tree) -> None:
     """No attribute, no membership, and no right but those named, also on what runs have made."""
     tree.songs("a.json", song())

@@ -82,8 +82,8 @@ def rejects(
     from sparkify_bulk import ledger, run
     from sparkify_bulk.settings import schemas
 
-    with run.open_connection(dsn) as connection:
-        names = schemas(schema)
+    names = schemas(schema)
+    with run.open_connection(dsn, names.ledger) as connection:
         chosen_run = ledger.choose_run(connection, names.ledger, run_id)
         run_id = chosen_run["run_id"] if chosen_run else None
         # Closed before the connection is: not all rows may have been read.
@@ -235,8 +235,9 @@ def runs(limit: int, dsn: str | None, schema: str, *, as_json: bool) -> None:
     from sparkify_bulk import ledger, render, run
     from sparkify_bulk.settings import schemas
 
-    with run.open_connection(dsn) as connection:
-        found = ledger.list_runs(connection, schemas(schema).ledger, limit)
+    names = schemas(schema)
+    with run.open_connection(dsn, names.ledger) as connection:
+        found = ledger.list_runs(connection, names.ledger, limit)
     if as_json:
         for row in found:
             talk.write_line(row)
@@ -305,8 +306,10 @@ def prune(
     from sparkify_bulk.settings import schemas
 
     before = datetime.now(UTC) - older_than
-    with run.open_connection(dsn) as connection:
-        runs, rejects = ledger.prune(connection, schemas(schema).ledger, before, dry=dry_run)
+    names = schemas(schema)
+    needs = ("SELECT", "DELETE")
+    with run.open_connection(dsn, names.ledger, privileges=needs) as connection:
+        runs, rejects = ledger.prune(connection, names.ledger, before, dry=dry_run)
     if as_json:
         talk.write_line({"runs": runs, "rejects": rejects, "dry_run": dry_run})
     else:

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from sparkify_bulk.commands.options import DSN, FOLDER, JSON, PREFIX, SCHEMA, option, options
 from sparkify_bulk.commands.talk import write
 from sparkify_bulk.errors import UsageError
-from sparkify_bulk.settings import check_schema
+from sparkify_bulk.settings import check_schema, schemas
 
 if TYPE_CHECKING:
     from sparkify_bulk.query import Answer, Shape
@@ -35,7 +35,7 @@ def show(question: str | None, dsn: str | None, schema: str, *, as_json: bool) -
     if question is not None and question not in known:
         raise click.UsageError(f"no question {question!r}; there are {', '.join(known)}")
     check_schema(schema)
-    with run.open_connection(dsn) as connection:
+    with run.open_connection(dsn, schema) as connection:
         for name in [question] if question else known:
             text = query.question_text(name)
             with query.answer(connection, schema, text, "plain") as found:
@@ -102,7 +102,7 @@ def query(
     text = _sql(sql, file)
     check_schema(schema)
     with (
-        run.open_connection(dsn) as connection,
+        run.open_connection(dsn, schema) as connection,
         query.answer(connection, schema, text, shape) as found,
     ):
         if shape == "table":
@@ -177,7 +177,7 @@ def report(output: Path, run_id: int | None, dsn: str | None, schema: str) -> No
     from sparkify_bulk import page, run
 
     page.check_output(output)
-    with run.open_connection(dsn) as connection:
+    with run.open_connection(dsn, schema, schemas(schema).ledger) as connection:
         page.write(connection, schema, output, run_id)
     click.echo(f"Written: {output}")
 
