@@ -1,5 +1,6 @@
 """Connections: what is refused, in which words, and that no password is among them."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 

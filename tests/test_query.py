@@ -320,7 +320,7 @@ def test_query_prints_a_table(star: str) -> None:
     assert "Only" not in run("query", LEVELS, "--dsn", star, "--limit", "2").stderr
     many = run("query", "SELECT n FROM generate_series(1, 101) AS n", "--dsn", star)
     assert "Only the first 100 rows" in many.stderr
-    assert " 100 " in many.stdout
+    assert many.stdout.splitlines()[-1] == "100"
     assert " 101 " not in many.stdout
 
 
