@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 SMALLEST_BIGINT, LARGEST_BIGINT = -(2**63), 2**63 - 1
-LATEST_MILLISECOND = 4_102_444_800_000
-"""The first of January 2100."""
+MILLISECONDS = 631_152_000_000, 4_102_444_800_000
+"""From the first of January 1990 to that of 2100."""
 LARGEST_YEAR = 9999
 LONGEST_KEY = 256
 """Bytes: what goes into an index has to be short."""
@@ -351,7 +351,7 @@ def _as_bytes(value: str | float | None) -> bytes:
 
 
 def _song(record: dict[str, Any]) -> Song:
-    year = None if record.get("year") is None else _integer(record, "year", 0, LARGEST_YEAR)
+    year = None if record.get("year") in (None, "") else _integer(record, "year", 0, LARGEST_YEAR)
     return Song(
         song_id=_short_text(record, "song_id"),
         title=_text(record, "title"),
@@ -372,7 +372,7 @@ def _is_play(record: dict[str, Any]) -> bool:
 def _key(record: dict[str, Any]) -> Key:
     return Key(
         start_time=_time(record, "ts"),
-        user_id=_user_id(record),
+        user_id=_integer(record, "userId"),
         session_id=_integer(record, "sessionId"),
         item_in_session=_integer(record, "itemInSession"),
     )
@@ -433,22 +433,14 @@ def _integer(
     smallest: int = SMALLEST_BIGINT,
     largest: int = LARGEST_BIGINT,
 ) -> int:
-    """Return a whole number, whether it was written 39 or 39.0."""
-    return _whole(record.get(name), name, smallest, largest)
-
-
-def _user_id(record: dict[str, Any]) -> int:
-    """Return the one number that may also stand in quotes: 39, 39.0, "39" or "39.0"."""
-    value = record.get("userId")
+    """Return a whole number, whether it was written 39, 39.0, 3.9e1, "39" or "39.0"."""
+    value = record.get(name)
     if isinstance(value, str) and re.fullmatch(
         r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?", value
     ):
         value = Decimal(value)
-    return _whole(value, "userId", SMALLEST_BIGINT, LARGEST_BIGINT)
-
-
-def _whole(value: object, name: str, smallest: int, largest: int) -> int:
-    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
+    # Compared before it is made an integer: 1e999999 has a million digits.
+    if isinstance(value, Decimal) and smallest <= value <= largest and value % 1 == 0:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not smallest <= value <= largest:
         raise RejectedError(f"{name} is no whole number that fits")
@@ -458,7 +450,7 @@ def _whole(value: object, name: str, smallest: int, largest: int) -> int:
 def _number(record: dict[str, Any], name: str) -> float:
     """Return a number that a double can hold."""
     value = record.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, int | float | Decimal) or isinstance(value, bool):
         raise RejectedError(f"{name} is no number")
     try:
         number = float(value)
@@ -470,12 +462,12 @@ def _number(record: dict[str, Any], name: str) -> float:
 
 
 def _optional_number(record: dict[str, Any], name: str) -> float | None:
-    return None if record.get(name) is None else _number(record, name)
+    return None if record.get(name) in (None, "") else _number(record, name)
 
 
 def _time(record: dict[str, Any], name: str) -> dt.datetime:
     """Return the time that is so many milliseconds after 1970."""
-    return EPOCH + dt.timedelta(milliseconds=_integer(record, name, 0, LATEST_MILLISECOND))
+    return EPOCH + dt.timedelta(milliseconds=_integer(record, name, *MILLISECONDS))
 
 
 # Files
@@ -512,7 +504,10 @@ def _parse(content: bytes) -> Any:  # noqa: ANN401 - JSON may hold anything
     """Return what the JSON says, or None if it is none."""
     try:
         return json.loads(
-            content.decode(), object_pairs_hook=_first_of_each, parse_constant=_refuse
+            content.decode(),
+            object_pairs_hook=_first_of_each,
+            parse_float=Decimal,
+            parse_constant=_refuse,
         )
     except (ValueError, RecursionError):
         return None

@@ -1,6 +1,7 @@
 """Stage the batches of a run side by side, and enter what became of them in its books."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 
 from sparkify_bulk import merge
@@ -17,6 +18,8 @@ from sparkify_bulk.stage import (
     stage_batch,
     stage_parts,
 )
+
+logger = logging.getLogger("sparkify_bulk")
 
 
 def prepare_staging(run: Run, manifests: dict[Kind, Manifest], *, slowly: bool = False) -> Target:
@@ -71,6 +74,7 @@ def stage_kind(
         return
     books = books_of(run.report, manifest.kind)
     parts: list[Part] = []
+    unknown_levels = 0
     with phase(run, f"stage {manifest.kind}", books):
         for staged in lanes.each(stage_batch, _expected(run, manifest), target, straight):
             for what in ("files", "bytes", "records", "accepted", "filtered", "rejected"):
@@ -79,11 +83,23 @@ def stage_kind(
             if staged.part:
                 parts.append(staged.part)
             _count_rejects(run, staged)
+            unknown_levels += staged.unknown_levels
             run.watch.advance(files=staged.files, bytes_=staged.bytes, records=staged.records)
             yield staged
         if parts:
             kind, root = manifest.kind, manifest.root
             run.sent.update(lanes.submit(stage_parts, target, kind, root, parts).result())
+    _tell_unknown_levels(unknown_levels)
+
+
+def _tell_unknown_levels(plays: int) -> None:
+    """Say that some plays have a level that isn't known: they are loaded as they are."""
+    if plays:
+        logger.warning(
+            "%s a level other than free and paid; see: "
+            'sparkify-bulk query "SELECT level, count(*) FROM songplays GROUP BY level"',
+            "1 play has" if plays == 1 else f"{plays:,} plays have",
+        )
 
 
 def _expected(run: Run, manifest: Manifest) -> Iterator[Batch]:

@@ -30,7 +30,16 @@ from sparkify_bulk.records import (
     decode_records,
     end_of_whole_records,
 )
-from sparkify_bulk.transform import RULES, Row, Rules, doubtful_rows, may_be_rounded
+from sparkify_bulk.transform import (
+    RULES,
+    Row,
+    Rules,
+    doubtful_rows,
+    has_odd_integers,
+    integers_are_whole,
+    integers_as_text,
+    may_be_inexact,
+)
 from sparkify_bulk.unpack import DAMAGE, Unpacker
 
 # Read at a time from a file: no smaller than a batch, so that a batch of small files is one buffer.
@@ -463,21 +472,40 @@ def _halve(segments: list[Segment]) -> tuple[list[Segment], list[Segment]] | Non
 def _parse_fast(found: Packed | list[Segment], rules: Rules) -> Extract | None:
     """Parse all segments at once; None if any record is in doubt."""
     sources = _sources(found)
-    try:
-        parsed = pl.scan_ndjson(_as_files(sources), schema=rules.parsed).collect()
-    # Whatever Polars stumbles over, the salvage path says what it is.
-    except (Exception, pl.exceptions.PanicException):  # noqa: BLE001
+    parsed = _parse_frame(sources, rules)
+    if parsed is None:
         return None
     places = _place(found, parsed.height, with_offset=rules.needs_offset)
     if places is None or not _text_is_text(sources, parsed, rules):
-        return None
-    if not _numbers_are_exact(sources, parsed, rules):
         return None
     parsed = parsed.with_columns(places)
     typed = rules.type_frame(parsed)
     if not rules.is_clean(typed):
         return None
     return Extract(typed, _per_file(places), _per_file(parsed.filter(rules.is_filtered)))
+
+
+def _parse_frame(sources: list[bytes], rules: Rules) -> pl.DataFrame | None:
+    """Parse by the strict schema; where whole numbers are written otherwise, by one that allows it.
+
+    None if there is anything that can't be parsed so, or not exactly.
+    """
+    parsed = _scan(sources, rules.parsed)
+    if parsed is not None or not any(has_odd_integers(source, rules) for source in sources):
+        return parsed
+    if any(may_be_inexact(source, rules) for source in sources):
+        return None
+    parsed = _scan(sources, integers_as_text(rules))
+    return parsed if parsed is not None and integers_are_whole(parsed, rules) else None
+
+
+def _scan(sources: list[bytes], schema: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
+    try:
+        frame = pl.scan_ndjson(_as_files(sources), schema=schema)
+        return frame.with_columns(pl.col(pl.Categorical).cast(pl.String)).collect()
+    # Whatever Polars stumbles over, the salvage path says what it is.
+    except (Exception, pl.exceptions.PanicException):  # noqa: BLE001
+        return None
 
 
 def _sources(found: Packed | list[Segment]) -> list[bytes]:
@@ -577,19 +605,6 @@ def _text_is_text(sources: list[bytes], parsed: pl.DataFrame, rules: Rules) -> b
             values = (found.value.get(key) for key in rules.doubtful)
             if not all(value is None or isinstance(value, str) for value in values):
                 return False
-    return True
-
-
-def _numbers_are_exact(sources: list[bytes], parsed: pl.DataFrame, rules: Rules) -> bool:
-    """Look again at large numbers that may be text: those that are no text may be rounded."""
-    key = rules.may_be_text
-    if key is None or not may_be_rounded(parsed, key):
-        return True
-    try:
-        # As a Categorical, a value that isn't text is an error.
-        pl.scan_ndjson(_as_files(sources), schema={key: pl.Categorical}).collect()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        return False
     return True
 
 

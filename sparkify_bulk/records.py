@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -85,11 +86,21 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
+def _decimal(text: str) -> Decimal | float:
+    """Read a number as it is written, so that no digit is lost; a float where that can't be."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of some twenty digits
+        return float(text)
+
+
 # The interpreter's limit is one for all threads: one at a time raises and restores it.
 _STACK = threading.Lock()
 # Longest thing but a string that can be cut in two: an escaped pair of surrogates.
 _LONGEST_TOKEN = len("\\ud83d\\ude00")
-_DECODER = json.JSONDecoder(object_pairs_hook=_first_wins, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_first_wins, parse_float=_decimal, parse_constant=_refuse_constant
+)
 _BETWEEN = re.compile("[ \t\r\n,\\[\\]\ufeff]*")
 _END_OF_LINE = re.compile(r"\r?\n|$")
 _NEXT_RECORD = re.compile(r"\n[ \t\r\n]*(?=\{)")

@@ -30,6 +30,7 @@ from sparkify_bulk.transform import (
     songplays_frame,
     stage_events,
     stage_songs,
+    unknown_levels,
 )
 
 logger = logging.getLogger("sparkify_bulk")
@@ -87,6 +88,7 @@ class Part(NamedTuple):
 class Staged:
     """What became of a batch, which stands at a place among all: all that comes from a worker.
 
+    `unknown_levels` counts the plays whose level is neither free nor paid.
     `part` is what was read, if that was a part of a big file; whole files are on record already.
     `songs`, `users` and `keys` are what a new star's batches are reduced to, for `gather`.
     """
@@ -99,6 +101,7 @@ class Staged:
     accepted: int = 0
     filtered: int = 0
     rejected: int = 0
+    unknown_levels: int = 0
     rows: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     part: Part | None = None
@@ -247,6 +250,8 @@ def stage_batch(
         # Nothing staged outlives a crash anyway, and the commit that publishes is synchronous.
         lane.connection.execute("SET LOCAL synchronous_commit = off")
         for part in extract(batch, books, slowly=target.slowly):
+            if batch.kind == "events":
+                staged.unknown_levels += unknown_levels(part.frame)
             frames = (
                 _new_star_frames(batch, part.frame, names, staged, straight)
                 if target.build

@@ -10,28 +10,33 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import polars as pl
 
 from sparkify_bulk.records import Rejection
 
-# Plays before 1970 or after 2100 are absurd; far beyond, arithmetic on them wraps without a word.
-EARLIEST_MS = 0
+# Plays before 1990 or after 2100 are absurd: mostly, seconds or microseconds are taken for
+# milliseconds. Far beyond, arithmetic on them wraps without a word.
+EARLIEST_MS = 631_152_000_000
 LATEST_MS = 4_102_444_800_000
+# What a time may be instead, and how many of these are a millisecond.
+_OTHER_UNITS = (("seconds", 0.001), ("microseconds", 1000), ("nanoseconds", 10**6))
+LEVELS = ("free", "paid")
 # An index entry holds about 2,700 bytes; real identifiers have 18.
 MAX_KEY_BYTES = 256
 MAX_YEAR = 9999
 # The lower part of a play's key: with a moment up to LATEST_MS above, 64 bits are full.
 KEY_BITS = 22
 _INT64 = 2**63
+# Digits of the largest.
+_LONGEST_INT64 = 19
 
 Record = Mapping[str, Any]
 Row = tuple[Any, ...]
 
 _TEXT = pl.String()
-# Whole numbers below this are the same as floats.
-_EXACT = 2**53
 _INTEGER = pl.Int64()
 _FLOAT = pl.Float64()
 
@@ -40,6 +45,11 @@ _DOUBTFUL = r"(?s)^(?:-?[0-9][-+.0-9A-Za-z()]*|true|false|\[.*\]|\{.*\})$"
 # U+0000, and halves of surrogate pairs, which UTF-8 doesn't know.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _INTEGRAL = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
+
+
+_ESCAPED_KEY = re.compile(rb'[{,]\s*"[^"\\:]*\\u00')
+# Where it is looked for whole numbers written otherwise, in bytes.
+_FIRST_RECORDS = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ class Rules:
         is_clean: is every record of a typed frame acceptable?
         doubtful: JSON keys parsed as String that must be text in the file: Polars makes text of
             numbers, truth values, objects and arrays without a word.
-        may_be_text: the JSON key of whole numbers that may be written as text, parsed as String.
+        integers: JSON keys of whole numbers, which may be written as text.
         needs_offset: is the record's place in its file part of its row?
         check: decoded record to row of the typed frame without `file`, None if it is filtered.
     """
@@ -65,7 +75,7 @@ class Rules:
     type_frame: Callable[[pl.DataFrame], pl.DataFrame]
     is_clean: Callable[[pl.DataFrame], bool]
     doubtful: tuple[str, ...]
-    may_be_text: str | None
+    integers: tuple[str, ...]
     needs_offset: bool
     check: Callable[[Record, int], Row | None]
 
@@ -75,7 +85,8 @@ class Rules:
 PARSED_EVENT: dict[str, pl.DataType] = {
     "page": _TEXT,
     "ts": _INTEGER,
-    "userId": _TEXT,
+    # Logs have it as text. Of a String, Polars would make text of numbers, rounded; this is strict.
+    "userId": pl.Categorical(),
     "firstName": _TEXT,
     "lastName": _TEXT,
     "gender": _TEXT,
@@ -115,11 +126,9 @@ def _type_events(parsed: pl.DataFrame) -> pl.DataFrame:
     plays = parsed.filter(~_OTHER_PAGE)
     return plays.select(
         "file",
-        "ts",
-        # Text that isn't plain digits becomes NULL here, and is looked at record by record.
-        pl.when(pl.col("page").is_not_null())
-        .then(pl.col("userId").cast(pl.Int64, strict=False))
-        .alias("user_id"),
+        # An event without a page becomes one without a time, to be seen.
+        pl.when(pl.col("page").is_not_null()).then(_whole("ts")).alias("ts"),
+        _whole("userId").alias("user_id"),
         pl.col("firstName").alias("first_name"),
         pl.col("lastName").alias("last_name"),
         "gender",
@@ -127,8 +136,8 @@ def _type_events(parsed: pl.DataFrame) -> pl.DataFrame:
         pl.col("song").alias("event_song"),
         pl.col("artist").alias("event_artist"),
         pl.col("length").alias("event_length"),
-        pl.col("sessionId").alias("session_id"),
-        pl.col("itemInSession").alias("item_in_session"),
+        _whole("sessionId").alias("session_id"),
+        _whole("itemInSession").alias("item_in_session"),
         _empty_to_null(pl.col("location")),
         pl.col("userAgent").alias("user_agent"),
     )
@@ -152,10 +161,10 @@ def _check_event(record: Record, _offset: int) -> Row | None:
     _text(record, "page", required=True)
     ts = _integer(record, "ts", required=True)
     if not EARLIEST_MS <= ts <= LATEST_MS:
-        raise Rejection("out_of_range", "ts lies outside 1970 to 2100", "ts")
+        raise Rejection("out_of_range", f"ts lies outside 1990 to 2100{_other_unit(ts)}", "ts")
     return (
         ts,
-        _integer(record, "userId", required=True, from_text=True),
+        _integer(record, "userId", required=True),
         _text(record, "firstName"),
         _text(record, "lastName"),
         _text(record, "gender"),
@@ -168,6 +177,25 @@ def _check_event(record: Record, _offset: int) -> Row | None:
         _text(record, "location") or None,
         _text(record, "userAgent"),
     )
+
+
+def _other_unit(time: int) -> str:
+    """Say what unit a time looks like that is out of range in milliseconds."""
+    for unit, in_a_millisecond in _OTHER_UNITS:
+        if EARLIEST_MS <= time / in_a_millisecond <= LATEST_MS:
+            return f"; it looks like {unit}, and milliseconds are needed"
+    return ""
+
+
+def unknown_levels(plays: pl.DataFrame) -> int:
+    """Count the plays whose level is neither free nor paid.
+
+    Args:
+        plays: typed frame of plays.
+    """
+    level = pl.col("level")
+    known = (level == LEVELS[0]) | (level == LEVELS[1])
+    return int(plays.select(known.not_().sum()).item())
 
 
 # --- songs ------------------------------------------------------------------------------------
@@ -200,7 +228,7 @@ SONGS: dict[str, pl.DataType] = {
 
 
 def _type_songs(parsed: pl.DataFrame) -> pl.DataFrame:
-    year = pl.col("year")
+    year = _whole("year")
     return parsed.select(
         "file",
         "song_id",
@@ -265,10 +293,53 @@ def _empty_to_null(text: pl.Expr) -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
-def may_be_rounded(parsed: pl.DataFrame, column: str) -> bool:
-    """Tell whether whole numbers written as text may have been floats that were rounded."""
-    number = pl.col(column).cast(pl.Int64, strict=False)
-    return bool(parsed.select((number.is_between(-_EXACT, _EXACT)).not_().any()).item())
+def _whole(key: str) -> pl.Expr:
+    """Read whole numbers, whether parsed as such or as text; what isn't plain digits is NULL."""
+    return pl.col(key).cast(pl.Int64, strict=False)
+
+
+def integers_as_text(rules: Rules) -> dict[str, pl.DataType]:
+    """Return the schema that takes whole numbers as text, too."""
+    return dict(rules.parsed) | dict.fromkeys(rules.integers, _TEXT)
+
+
+def has_odd_integers(data: bytes, rules: Rules) -> bool:
+    """Tell whether the first records hold whole numbers that the strict schema doesn't take."""
+    return bool(_odd_integers(rules.integers).search(data, 0, _FIRST_RECORDS))
+
+
+@cache
+def _odd_integers(keys: tuple[str, ...]) -> re.Pattern[bytes]:
+    others = "|".join(key for key in keys if key != "userId")
+    odd = rf'"(?:{others})"\s*:\s*(?:"|-?[0-9]+\.)|"userId"\s*:\s*[-0-9]'
+    return re.compile(odd.encode())
+
+
+def may_be_inexact(data: bytes, rules: Rules) -> bool:
+    """Tell whether a whole number in the bytes may not be what Polars makes text of.
+
+    That is so of a float, unless it is short and its fraction is zeros. A key that is spelt with
+    escapes might be any key.
+    """
+    if _inexact(rules.integers).search(data):
+        return True
+    return b"\\u00" in data and _ESCAPED_KEY.search(data) is not None
+
+
+@cache
+def _inexact(keys: tuple[str, ...]) -> re.Pattern[bytes]:
+    exact = r"-?[0-9]+\s*[,}]|-?[0-9]{1,15}\.0+\s*[,}]"
+    return re.compile(rf'"(?:{"|".join(keys)})"\s*:\s*(?!{exact})[-0-9]'.encode())
+
+
+def integers_are_whole(parsed: pl.DataFrame, rules: Rules) -> bool:
+    """Tell whether no text that isn't empty was lost where whole numbers were parsed as text."""
+    texts = [key for key in rules.integers if parsed.schema[key] == pl.String]
+    return _all(
+        parsed.filter(~rules.is_filtered),
+        pl.lit(value=True),
+        *(_whole(key).is_not_null() | (pl.col(key) == "").fill_null(value=True) for key in texts),
+    )
 
 
 def doubtful_rows(parsed: pl.DataFrame, columns: tuple[str, ...]) -> list[int]:
@@ -309,31 +380,45 @@ def _key(record: Record, key: str) -> str:
     return value
 
 
-def _integer(record: Record, key: str, *, required: bool = False, from_text: bool = False) -> int:
-    """Return an integral number in any spelling; 0 where it is optional and missing."""
+def _integer(record: Record, key: str, *, required: bool = False) -> int:
+    """Return an integral number in any spelling, in quotes or not; 0 where it is optional and none.
+
+    Floats are decimals as they were written, so that none is rounded.
+    """
     value = record.get(key)
-    if value is None or (from_text and value == ""):
+    if value is None or value == "":
         if required:
             raise _missing(key)
         return 0
-    if from_text and isinstance(value, str) and _INTEGRAL.fullmatch(value):
+    if isinstance(value, str) and _INTEGRAL.fullmatch(value):
         value = Decimal(value)
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise Rejection("wrong_type", f"{key} is not a whole number", key)
-    if not math.isfinite(value) or value != int(value):
-        raise Rejection("wrong_type", f"{key} is not a whole number", key)
+    if isinstance(value, Decimal):
+        value = _exact(value, key)
     if not -_INT64 <= value < _INT64:
         raise Rejection("out_of_range", f"{key} does not fit 64 bits", key)
+    return value
+
+
+def _exact(value: Decimal, key: str) -> int:
+    """Return a decimal as an integer; one with a huge exponent would take all memory."""
+    if not value:
+        return 0
+    if value.adjusted() >= _LONGEST_INT64:
+        raise Rejection("out_of_range", f"{key} does not fit 64 bits", key)
+    if value != value.to_integral_value():
+        raise Rejection("wrong_type", f"{key} is not a whole number", key)
     return int(value)
 
 
 def _float(record: Record, key: str, *, required: bool = False) -> float | None:
     value = record.get(key)
-    if value is None:
+    if value is None or value == "":
         if required:
             raise _missing(key)
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise Rejection("wrong_type", f"{key} is not a number", key)
     try:
         number = float(value)
@@ -349,12 +434,13 @@ RULES = {
         PARSED_EVENT, PLAYS, _OTHER_PAGE, _type_events, _plays_are_clean,
         ("page", "firstName", "lastName", "gender", "level", "song", "artist", "location",
          "userAgent"),
-        may_be_text="userId", needs_offset=False, check=_check_event,
+        integers=("ts", "userId", "sessionId", "itemInSession"),
+        needs_offset=False, check=_check_event,
     ),
     "songs": Rules(
         PARSED_SONG, SONGS, pl.lit(value=False), _type_songs, _songs_are_clean,
         ("song_id", "title", "artist_id", "artist_name", "artist_location"),
-        may_be_text=None, needs_offset=True, check=_check_song,
+        integers=("year",), needs_offset=True, check=_check_song,
     ),
 }  # fmt: skip
 

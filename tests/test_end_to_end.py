@@ -148,20 +148,20 @@ songs = st.fixed_dictionaries(
     },
     optional={
         "artist_location": PLACES,
-        "artist_latitude": st.none() | st.sampled_from([52.5, -1, 0]),
+        "artist_latitude": st.none() | st.sampled_from([52.5, -1, 0, ""]),
         "artist_longitude": st.none() | st.sampled_from([4.75, 0.1]),
-        "year": st.sampled_from([None, 0, 1, 1999, 9999, 2001.0]),
+        "year": st.sampled_from([None, 0, 1, 1999, 9999, 2001.0, "", "0", "1999"]),
         "num_songs": st.just(1),
     },
 )
 plays = st.fixed_dictionaries(
     {
         "page": st.just("NextSong"),
-        "ts": DAYS,
+        "ts": DAYS | DAYS.map(str) | DAYS.map(float),
         "userId": st.sampled_from(["1", "2", 1, 2, "1.0", 2.0, "+3", "3e0", -4, "05"]),
-        "sessionId": st.sampled_from([10, 11, 11.0]),
-        "itemInSession": st.sampled_from([0, 1, 2]),
-        "level": LEVELS,
+        "sessionId": st.sampled_from([10, 11, 11.0, "11", "10.0"]),
+        "itemInSession": st.sampled_from([0, 1, 2, "2", "-0"]),
+        "level": LEVELS | st.just("trial"),
     },
     optional={
         "firstName": NAMES | st.none(),
@@ -169,7 +169,7 @@ plays = st.fixed_dictionaries(
         "gender": st.sampled_from(["F", "M", None]),
         "song": TITLES | st.none(),
         "artist": NAMES | st.none(),
-        "length": DURATIONS | st.none(),
+        "length": DURATIONS | st.none() | st.just(""),
         "location": PLACES,
         "userAgent": st.sampled_from(["Mozilla", "mozilla", None]),
         "auth": st.just("Logged In"),
@@ -189,6 +189,8 @@ WRONG = st.sampled_from(
         {},
         "x",
         "12",
+        "12.5",
+        1_541_105_830,
         -1,
         0,
         1e300,
@@ -435,10 +437,43 @@ def test_a_play_read_twice_is_one_row_and_counted(database: str, tree: Tree) -> 
         assert (events.accepted, events.inserted, events.duplicates) == (3, 1, 2)
 
 
+@pytest.mark.parametrize("command", ["reload", "load"])
+def test_levels_that_are_not_known_are_loaded_and_counted_in_one_warning(
+    database: str, tree: Tree, caplog: pytest.LogCaptureFixture, command: str
+) -> None:
+    """A play's level may be any text; one warning a run says how many are neither of the two."""
+    sparkify_bulk.reload(logs=tree.logs("old.json", event(9)).parent, dsn=database)
+    tree.logs("a.json", event(1), event(2, level="trial"), event(3, level="Free"))
+    tree.logs("b.json", b"noise", event(4, level="trial"), event(5, level="x", page="Home"))
+    getattr(sparkify_bulk, command)(logs=tree.log_folder, dsn=database)
+    warnings = [text for text in caplog.messages if "level" in text]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("3 plays have a level other than free and paid; see: sparkify-")
+    found = query(database, "SELECT level, count(*) FROM sparkify.songplays GROUP BY 1 ORDER BY 1")
+    assert dict(found) == {"Free": 1, "free": 2, "trial": 2}
+
+
+def test_times_in_other_units_are_rejected_and_said_to_look_like_them(
+    database: str, tree: Tree
+) -> None:
+    """Seconds, microseconds and nanoseconds are no milliseconds, and the reject says so."""
+    times = [MOMENT // 1000, MOMENT * 1000, MOMENT * 10**6, 0, 631_151_999_999]
+    tree.logs("a.json", *(event(number, ts=time) for number, time in enumerate(times)), event(9))
+    report = sparkify_bulk.reload(logs=tree.log_folder, dsn=database)
+    details = query(database, 'SELECT detail FROM sparkify_ledger.rejects ORDER BY "offset"')
+    assert report.rejects.by_reason == {"out_of_range": 5}
+    said = "ts lies outside 1990 to 2100"
+    assert [detail for (detail,) in details] == [
+        *(f"{said}; it looks like {unit}, and milliseconds are needed"
+          for unit in ("seconds", "microseconds", "nanoseconds")),
+        said, said,
+    ]  # fmt: skip
+
+
 def test_times_parts_are_utc(database: str, tree: Tree) -> None:
     """The parts of a moment are UTC's, whatever time zone server or machine are in."""
     # 2018-12-31 23:59:59.999 UTC lies in week 1 of 2019, a Monday.
-    tree.logs("a.json", event(ts=1_546_300_799_999), event(ts=0))
+    tree.logs("a.json", event(ts=1_546_300_799_999), event(ts=631_152_000_000))
     sparkify_bulk.reload(logs=tree.log_folder, dsn=database)
     found = query(
         database,
@@ -446,6 +481,6 @@ def test_times_parts_are_utc(database: str, tree: Tree) -> None:
         FROM sparkify.time ORDER BY start_time""",
     )
     assert found == [
-        ("0.000000", 0, 1, 1, 1, 1970, 3),
+        ("631152000.000000", 0, 1, 1, 1, 1990, 0),
         ("1546300799.999000", 23, 31, 1, 12, 2018, 0),
     ]

@@ -152,6 +152,13 @@ def test_both_paths_read_the_same_songs(data: bytes) -> None:
     [
         ("events", lines(event(1), event(2, page="Home"), event(3))),
         ("events", lines(event(1, userId="+39"), event(2, userId="039"))),
+        ("events", lines(event(1, userId=39), event(2, userId=40.0), event(3, userId="41"))),
+        (
+            "events",
+            lines(*(event(n, ts=str(MOMENT), sessionId="4", itemInSession="-1") for n in range(3))),
+        ),
+        ("events", lines(event(1, ts=float(MOMENT), sessionId="4"), event(2, page="Home", ts="x"))),
+        ("songs", lines(song(1, year="2001"), song(2, year=""), song(3, year=None))),
         ("events", lines(event(1, song="12 Monkeys", artist="[x]"))),
         ("events", lines(event(1)) + b"\r\n" + lines(event(2)) + b"\r\n"),
         ("songs", lines(song(1), song(2))),

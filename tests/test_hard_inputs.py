@@ -28,12 +28,23 @@ from sparkify_bulk.transform import RULES
 # kind, key, JSON text of its value (None: key left out), reason of the reject or value of the row.
 CASES: list[tuple[Kind, str, str | None, str, Any]] = [
     ("events", "ts", "1541105830796.0", "accepted", 1541105830796),
-    ("events", "ts", "0", "accepted", 0),
+    ("events", "ts", "631152000000", "accepted", 631152000000),
+    ("events", "ts", "631151999999", "out_of_range", None),
+    ("events", "ts", "0", "out_of_range", None),
+    ("events", "ts", "1541106106", "out_of_range", None),
+    ("events", "ts", '"1541106106"', "out_of_range", None),
+    ("events", "ts", "1541106106796000", "out_of_range", None),
     ("events", "ts", "4102444800000", "accepted", 4102444800000),
     ("events", "ts", "4102444800001", "out_of_range", None),
     ("events", "ts", "-1", "out_of_range", None),
     ("events", "ts", "1e300", "out_of_range", None),
-    ("events", "ts", '"1541105830796"', "wrong_type", None),
+    ("events", "ts", '"1541105830796"', "accepted", 1541105830796),
+    ("events", "ts", '"1541105830796.0"', "accepted", 1541105830796),
+    ("events", "ts", '"1541105830796.5"', "wrong_type", None),
+    ("events", "ts", '""', "missing_field", None),
+    ("events", "ts", '"soon"', "wrong_type", None),
+    ("events", "ts", "1541105830796e0", "accepted", 1541105830796),
+    ("events", "ts", "1.541105830796E12", "accepted", 1541105830796),
     ("events", "ts", "1.5", "wrong_type", None),
     ("events", "ts", "true", "wrong_type", None),
     ("events", "ts", "null", "missing_field", None),
@@ -47,7 +58,10 @@ CASES: list[tuple[Kind, str, str | None, str, Any]] = [
     ("events", "userId", '"9223372036854775808"', "out_of_range", None),
     ("events", "userId", '"x"', "wrong_type", None),
     ("events", "userId", '" 39"', "wrong_type", None),
-    ("events", "sessionId", '"40"', "wrong_type", None),
+    ("events", "sessionId", '"40"', "accepted", 40),
+    ("events", "sessionId", '"4x"', "wrong_type", None),
+    ("events", "itemInSession", '"0"', "accepted", 0),
+    ("events", "itemInSession", '"-3"', "accepted", -3),
     ("events", "sessionId", "9007199254740993", "accepted", 9007199254740993),
     ("events", "itemInSession", None, "missing_field", None),
     ("events", "level", '""', "missing_field", None),
@@ -71,7 +85,16 @@ CASES: list[tuple[Kind, str, str | None, str, Any]] = [
     ("songs", "year", "0", "accepted", None),
     ("songs", "year", "null", "accepted", None),
     ("songs", "year", "2001.0", "accepted", 2001),
-    ("songs", "year", '"2001"', "wrong_type", None),
+    ("songs", "year", '"2001"', "accepted", 2001),
+    ("songs", "year", '"0"', "accepted", None),
+    ("songs", "year", '""', "accepted", None),
+    ("songs", "year", '"MMI"', "wrong_type", None),
+    ("songs", "year", "2001.5", "wrong_type", None),
+    ("songs", "duration", '""', "missing_field", None),
+    ("songs", "artist_latitude", '""', "accepted", None),
+    ("songs", "artist_longitude", '""', "accepted", None),
+    ("events", "length", '""', "accepted", None),
+    ("events", "level", '"trial"', "accepted", "trial"),
     ("songs", "year", "10000", "out_of_range", None),
     ("songs", "year", "-1", "out_of_range", None),
     ("songs", "duration", "NaN", "malformed_json", None),
@@ -80,9 +103,33 @@ CASES: list[tuple[Kind, str, str | None, str, Any]] = [
     ("songs", "artist_location", '""', "accepted", None),
     ("songs", "artist_latitude", '"52"', "wrong_type", None),
 ]
+# Whole numbers in spellings that are exact or aren't, of each key that takes large ones.
+for _key in ("userId", "sessionId", "itemInSession"):
+    for _spelling, _outcome, _value in (
+        ("9007199254740993.0", "accepted", 9007199254740993),
+        ("9007199254740993", "accepted", 9007199254740993),
+        ("9223372036854775807.0", "accepted", 9223372036854775807),
+        ("9223372036854775808.0", "out_of_range", None),
+        ("-9223372036854775808", "accepted", -9223372036854775808),
+        ("4503599627370497.5", "wrong_type", None),
+        ("39.00000000000000000001", "wrong_type", None),
+        ("1e3", "accepted", 1000),
+        ("1E400", "out_of_range", None),
+        ("1e-400", "wrong_type", None),
+        ("-0.0", "accepted", 0),
+        ("-0", "accepted", 0),
+        ("0e99", "accepted", 0),
+        ("2.5e1", "accepted", 25),
+    ):
+        CASES.append(("events", _key, _spelling, _outcome, _value))
+        # In quotes an exponent has two digits at most.
+        _quoted = "wrong_type" if "400" in _spelling else _outcome
+        CASES.append(("events", _key, f'"{_spelling}"', _quoted, _value))
 COLUMNS = {
     "userId": "user_id", "sessionId": "session_id", "song": "event_song", "artist": "event_artist",
     "length": "event_length", "artist_location": "location",
+    "itemInSession": "item_in_session", "artist_latitude": "latitude",
+    "artist_longitude": "longitude",
 }  # fmt: skip
 
 
