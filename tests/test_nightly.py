@@ -125,6 +125,33 @@ def test_the_unit_and_the_crontab_run_the_same_load() -> None:
     assert shlex.split(crontab()[0])[:-1] == shlex.split(started[1])
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/start.md"])
+def test_the_crontab_of_the_first_pages_runs_as_it_stands(
+    name: str, home: Path, committed: Path, database: str
+) -> None:
+    """Under cron the line loads the star that the service names; nothing is there to mail."""
+    found = re.findall(r"```cron\n(.*)\n```", (ROOT / name).read_text())
+    (line,) = found
+    done = as_cron_does(home, line.split(maxsplit=5)[5].replace("/srv/sparkify", str(committed)))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM sparkify.songplays").fetchone() == (2110,)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/start.md", "docs/install.md"])
+def test_three_lines_install_the_command_where_the_crontabs_look(name: str) -> None:
+    """Each page has the same three lines, which CI runs; they end in the command's full path."""
+    (lines,) = re.findall(
+        r"^python3 -m venv /opt/(?:.+\n)*", (ROOT / name).read_text(), re.MULTILINE
+    )
+    lines = lines.removesuffix("```\n")
+    assert lines.splitlines() == [
+        "python3 -m venv /opt/sparkify-bulk",
+        f"{INSTALLED}/pip install .",
+        f"{INSTALLED}/sparkify-bulk --version",
+    ]
+
+
 def test_the_page_names_every_metric_that_its_rules_use() -> None:
     """The alerts ask for metrics that are written."""
     used = set(re.findall(r"sparkify_bulk_(\w+_seconds)", block("- alert: StarNotLoaded")))
