@@ -56,6 +56,18 @@ _PORTS = re.compile(r"[\d,]*", re.ASCII)
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
+def _tells_something(record: logging.LogRecord) -> bool:
+    """Tell whether a log record of psycopg's is of use to anybody.
+
+    What it couldn't do on a connection that is lost is not: the loss itself is an error that says
+    what to do.
+    """
+    return not str(record.msg).startswith(("error ignored", "query cancellation failed"))
+
+
+logging.getLogger("psycopg").addFilter(_tells_something)
+
+
 def libpq_is_configured() -> bool:
     """Tell whether libpq's own environment names a server."""
     return any(os.environ.get(name) for name in LIBPQ_VARIABLES)

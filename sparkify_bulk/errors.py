@@ -50,6 +50,15 @@ def exit_code_of(error: BaseException) -> int:
     return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
+def describe(error: BaseException) -> str:
+    """Say in a line what ended a command, as it is put on record."""
+    if isinstance(error, SparkifyBulkError):
+        return error.message
+    if isinstance(error, Terminated):
+        return "interrupted: the process was asked to end (SIGTERM)"
+    return "interrupted by Ctrl-C" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+
+
 class UsageError(SparkifyBulkError):
     """The command line or the input folder is wrong; nothing was touched."""
 

@@ -299,20 +299,15 @@ def check_names(columns: Sequence[str]) -> None:
 # --- the questions --------------------------------------------------------------------------------
 
 
-def questions() -> list[str]:
-    """Return the names of the questions that the star was built for."""
-    return [name.removeprefix("analysis/") for name in statements.names("analysis")]
-
-
 def question_text(question: str) -> str:
     """Return the SQL of a question; its first line is a comment that says what it asks.
 
     Raises:
         UsageError: there is no such question.
     """
-    if question not in questions():
+    if question not in statements.questions():
         raise UsageError(
-            f"no question {question!r}; there are {', '.join(questions())}",
+            f"no question {question!r}; there are {', '.join(statements.questions())}",
             hint="see sparkify-bulk show --help",
         )
     return statements.read(f"analysis/{question}")

@@ -28,7 +28,8 @@ from sparkify_bulk.connection import (
     tell_of_pooler,
     warn_of_weak_tls,
 )
-from sparkify_bulk.errors import DatabaseError, SparkifyBulkError, StarBusyError
+from sparkify_bulk.errors import DatabaseError, SparkifyBulkError, StarBusyError, exit_code_of
+from sparkify_bulk.errors import describe as describe_error
 from sparkify_bulk.lanes import Step
 from sparkify_bulk.manifest import Kind
 from sparkify_bulk.report import InputReport, Phase, Report
@@ -288,10 +289,8 @@ def _abandon(run: Run, error: BaseException) -> None:
     """Put on record that a run failed, keep its rejects, and remove what it staged."""
     # It may have been about to succeed.
     run.report.status, run.report.newest_event, run.report.stale = "failed", None, False
-    run.report.error = (
-        error.message if isinstance(error, SparkifyBulkError) else type(error).__name__
-    )
-    exit_code = error.exit_code if isinstance(error, SparkifyBulkError) else 1
+    run.report.error = describe_error(error)
+    exit_code = exit_code_of(error)
     stop_watch(run.report, run.begun)
     # The connection may be what failed; the next run finds what this one couldn't say.
     with contextlib.suppress(psycopg.Error):

@@ -34,6 +34,11 @@ def names(group: str) -> list[str]:
     return sorted(f"{group}/{path.stem}" for path in (folder() / group).glob("*.sql"))
 
 
+def questions() -> list[str]:
+    """Return the names of the questions that the star was built for."""
+    return [name.removeprefix("analysis/") for name in names("analysis")]
+
+
 def constraints(group: str, table: str) -> list[str]:
     """Return the names of the statements of one group of `CONSTRAINTS` for one table."""
     whole = f"constraints/{group}_{table}"

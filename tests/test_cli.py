@@ -189,8 +189,14 @@ def test_signals_end_a_run_cleanly(
         connection.execute("SELECT count(*) FROM sparkify.songplays")
         process = reload_to_its_switch(database, committed)
         process.send_signal(sent)
-        process.communicate()
+        said = process.communicate()[1]
     assert process.returncode == code
+    assert "ignored" not in said
+    assert "Traceback" not in said
+    listed = json.loads(run("runs", "--dsn", database, "--json", "--limit", "1").stdout)
+    assert (listed["status"], listed["exit_code"]) == ("failed", code)
+    assert "interrupted" in listed["error"]
+    assert " interrupted " in run("runs", "--dsn", database).stdout
     left = (
         "SELECT count(*) FROM pg_tables WHERE schemaname IN ('sparkify_build', 'sparkify_staging')"
     )

@@ -126,6 +126,23 @@ def test_psql_is_there() -> None:
     assert " 18." in done.stdout
 
 
+def test_psql_of_the_embedded_server_is_its_own(started: embedded.Server, tmp_path: Path) -> None:
+    """Another one on the path, perhaps of an older version, is for other servers."""
+    other = tmp_path / "psql"
+    other.write_text("#!/bin/sh\necho another\n")
+    other.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for more, said in (
+        ({"SPARKIFY_BULK_HOME": str(started.home)}, "sparkify"),
+        ({"SPARKIFY_BULK_DSN": started.dsn}, "another"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "sparkify_bulk", "psql", "-Atc", "SELECT current_database()"],
+            check=True, capture_output=True, text=True, env=os.environ | path | more,
+        )  # fmt: skip
+        assert done.stdout.strip() == said
+
+
 def test_killed_server_is_started_again(home: Path) -> None:
     """A server that was killed doesn't count as running, and what it left doesn't stop the next."""
     server = embedded.ensure_running(home)

@@ -15,7 +15,7 @@ from trees import query
 
 import sparkify_bulk
 from sparkify_bulk import embedded
-from sparkify_bulk.query import questions
+from sparkify_bulk.statements import questions
 
 DOCS = Path(__file__).parent.parent / "docs"
 NOTEBOOK = DOCS / "explore.ipynb"

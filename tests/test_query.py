@@ -18,7 +18,8 @@ from trees import query
 import sparkify_bulk
 from sparkify_bulk.connection import Connection, connect
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
-from sparkify_bulk.query import answer, csv_lines, json_lines, question_text, questions
+from sparkify_bulk.query import answer, csv_lines, json_lines, question_text
+from sparkify_bulk.statements import questions
 
 VALUES = """
 SELECT 1 AS a, 2.50::numeric AS b, 'NaN'::float8 AS c, NULL::text AS d, true AS e,

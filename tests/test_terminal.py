@@ -2,7 +2,9 @@
 
 import contextlib
 import fcntl
+import itertools
 import json
+import logging
 import os
 import pty
 import re
@@ -12,13 +14,14 @@ import sys
 import termios
 from pathlib import Path
 
+import psycopg
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from trees import Tree, event, song
 
 import sparkify_bulk
-from sparkify_bulk import bench, render, report
+from sparkify_bulk import bench, render, report, statements
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.records import REASONS
 
@@ -269,3 +272,98 @@ def test_every_reason_of_the_rules_can_be_asked_for() -> None:
     rules = (Path(__file__).parent.parent / "docs" / "rules.md").read_text()
     explained = rules.partition("## Reasons of rejects")[2].partition("\n## ")[0]
     assert tuple(re.findall(r"^\| `(\w+)` \|", explained, re.MULTILINE)) == REASONS
+
+
+# --- what commands say, and what they know --------------------------------------------------------
+
+
+def run_command(
+    *arguments: str, folder: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command with its output piped."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        check=False, capture_output=True, text=True, cwd=folder, env=os.environ | environment,
+    )  # fmt: skip
+
+
+def test_what_writes_a_file_says_which(star: str, tmp_path: Path) -> None:
+    """The page has a name where none is given."""
+    done = run_command("report", "--dsn", star, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "Written: sparkify-report.html\n")
+    assert (tmp_path / "sparkify-report.html").read_text().startswith("<!doctype html>")
+    done = run_command("schema", "--svg", "star.svg", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "Written: star.svg\n")
+    done = run_command("schema", "--svg", "-", folder=tmp_path)
+    assert done.stdout.startswith("<svg")
+    assert "Written" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        (["show", ""], statements.questions()),
+        (["show", "most_p"], ["most_played_songs"]),
+        (["rejects", "--reason", "un"], ["unstorable_text", "unreadable_file"]),
+        (["bench", "--contender", "cop"], ["copy-write-row", "copy-csv", "copy-binary"]),
+    ],
+)
+def test_completion_knows_questions_reasons_and_contenders(
+    words: list[str], known: list[str]
+) -> None:
+    """As a shell asks for them."""
+    asked = {
+        "_SPARKIFY_BULK_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(["sparkify-bulk", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+    code = "from sparkify_bulk.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True,
+        env=os.environ | asked,
+    )  # fmt: skip
+    assert done.stdout.split() == [f"plain,{word}" for word in known]
+
+
+def test_help_of_show_lists_the_questions() -> None:
+    """Each with what it asks; an unknown one names them too."""
+    shown = run_command("show", "--help").stdout
+    for name in statements.questions():
+        title = statements.read(f"analysis/{name}").splitlines()[0].removeprefix("-- ")
+        assert re.search(rf"^  {name} +{re.escape(title)}$", shown, re.MULTILINE)
+        assert name in run_command("show", "no_such_question").stderr
+
+
+def test_nothing_of_the_drivers_own_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """What it couldn't do on a lost connection nobody needs to know; the loss is an error."""
+    psycopg.connect  # noqa: B018 - imported, it has its logger
+    driver = logging.getLogger("psycopg")
+    driver.warning("error ignored in rollback on %s: %s", "x", "y")
+    driver.warning("query cancellation failed: %s", "x")
+    assert caplog.records == []
+
+
+def test_a_server_that_dies_in_a_run_shows_nothing_of_the_driver(database: str, tree: Tree) -> None:
+    """The run says what happened and what to do, and nothing else."""
+    tree.logs("a.json", event())
+    run_command("reload", "--logs", str(tree.log_folder), "--dsn", database)
+    with psycopg.connect(database, autocommit=True) as reader, reader.transaction():
+        # The switch waits for this reader.
+        reader.execute("SELECT count(*) FROM sparkify.songplays")
+        process = subprocess.Popen(
+            [*COMMAND, "reload", "--logs", tree.log_folder, "--dsn", database, "--retries=0"],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        assert process.stderr is not None
+        said = "".join(
+            itertools.takewhile(lambda line: "complete star" not in line, process.stderr)
+        )
+        reader.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'sparkify_bulk' AND datname = current_database()"
+        )
+        said += process.communicate()[1]
+    assert process.returncode == 4
+    assert "Error: " in said
+    assert "ignored" not in said
+    assert "Traceback" not in said

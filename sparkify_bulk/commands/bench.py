@@ -20,6 +20,12 @@ def _bench_option(*names: str, **attributes: Any) -> Callable[[Command], Command
     return option(*names, prefix=_BENCH, **({"show_default": True} | attributes))
 
 
+def _complete_contender(_context: object, _parameter: object, begun: str) -> list[str]:
+    from sparkify_bulk import bench
+
+    return [name for name in bench.contenders() if name.startswith(begun)]
+
+
 @click.command(short_help="Time it against other ways, on your server.")
 @options(
     click.argument("data", required=False, type=FOLDER, metavar="[DATA]", envvar=f"{_BENCH}DATA"),
@@ -39,6 +45,7 @@ def _bench_option(*names: str, **attributes: Any) -> Callable[[Command], Command
         "names",
         metavar="NAME",
         multiple=True,
+        shell_complete=_complete_contender,
         show_default=False,
         help="Only this one; may be repeated.  [default: all but row-by-row-autocommit]",
     ),

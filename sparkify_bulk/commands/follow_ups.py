@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparkify_bulk.errors import SparkifyBulkError, UsageError, exit_code_of
+from sparkify_bulk.errors import SparkifyBulkError, UsageError, describe, exit_code_of
 
 if TYPE_CHECKING:
     from sparkify_bulk.report import Report
@@ -91,9 +91,8 @@ class FollowUps:
 
         if isinstance(error, SparkifyBulkError) and error.report:
             return error.report
-        said = error.message if isinstance(error, SparkifyBulkError) else type(error).__name__
         seconds = (datetime.now(UTC) - self.began).total_seconds()
-        return Report(self.command, self.began, seconds=seconds, error=said)
+        return Report(self.command, self.began, seconds=seconds, error=describe(error))
 
     def _write(self, report: "Report", exit_code: int) -> None:
         if self.metrics:

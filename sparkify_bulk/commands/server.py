@@ -24,8 +24,10 @@ def psql(dsn: str | None, schema: str, arguments: tuple[str, ...]) -> None:
     from sparkify_bulk import embedded, run
 
     check_schema(schema)
-    address, _ = run.find_server(dsn)
-    program = shutil.which("psql") or str(embedded.psql_path())
+    address, embedded_name = run.find_server(dsn)
+    # The embedded server's own: one of another version may know its commands only in part.
+    program = None if embedded_name else shutil.which("psql")
+    program = program or str(embedded.psql_path())
     options = os.environ.get("PGOPTIONS", "")
     os.environ["PGOPTIONS"] = f"{options} -c search_path={schema}".strip()
     os.environ.update(run.libpq_environment(address))

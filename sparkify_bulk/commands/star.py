@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from sparkify_bulk import statements
 from sparkify_bulk.commands.options import DSN, FOLDER, JSON, PREFIX, SCHEMA, option, options
 from sparkify_bulk.commands.talk import write
 from sparkify_bulk.errors import UsageError
@@ -19,8 +20,26 @@ if TYPE_CHECKING:
     from sparkify_bulk.query import Answer, Shape
 
 
-@click.command(short_help="Answer the star's own questions.")
-@click.argument("question", required=False)
+class _Show(click.Command):
+    """Lists the questions in its help."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the questions, and then the options."""
+        with formatter.section("Questions"):
+            formatter.write_dl([(name, _title(name)) for name in statements.questions()])
+        super().format_options(ctx, formatter)
+
+
+def _title(question: str) -> str:
+    return statements.read(f"analysis/{question}").splitlines()[0].removeprefix("-- ")
+
+
+def _complete_question(_context: object, _parameter: object, begun: str) -> list[str]:
+    return [name for name in statements.questions() if name.startswith(begun)]
+
+
+@click.command(cls=_Show, short_help="Answer the star's own questions.")
+@click.argument("question", required=False, metavar="[QUESTION]", shell_complete=_complete_question)
 @DSN
 @SCHEMA
 @JSON
@@ -31,7 +50,7 @@ def show(question: str | None, dsn: str | None, schema: str, *, as_json: bool) -
     """
     from sparkify_bulk import query, render, run
 
-    known = query.questions()
+    known = statements.questions()
     if question is not None and question not in known:
         raise click.UsageError(f"no question {question!r}; there are {', '.join(known)}")
     check_schema(schema)
@@ -44,8 +63,10 @@ def show(question: str | None, dsn: str | None, schema: str, *, as_json: bool) -
                     click.echo(json.dumps({"question": name, "rows": rows}))
                 else:
                     out = render.console()
-                    out.print(text.splitlines()[0].removeprefix("-- "), style="bold")
+                    out.print(_title(name), style="bold")
                     out.print(render.listing(found.columns, found.rows))
+                    if not question:
+                        out.print()
 
 
 # Prefixed by the command: elsewhere --file and --limit are of rejects and of runs.
@@ -159,7 +180,8 @@ def _print_table(found: "Answer", limit: int) -> None:
         prefix=f"{PREFIX}REPORT_",
         metavar="FILE",
         type=FOLDER,
-        required=True,
+        default=Path("sparkify-report.html"),
+        show_default=True,
         help="Where the page goes; a file that exists is replaced.",
     ),
     option("--run", "run_id", metavar="N", type=int, help="Another run than the last."),
@@ -216,6 +238,7 @@ def _draw(file: Path) -> None:
         return
     try:
         file.write_bytes(drawn)
+        click.echo(f"Written: {file}")
     except OSError as error:
         raise UsageError(
             f"{file} can't be written: {error.strerror}", hint="name another file by --svg"
