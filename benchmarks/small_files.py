@@ -87,7 +87,7 @@ def _read(kind: str, folder: str, jobs: int) -> None:
     began = time.perf_counter()
     with listing(Settings(*folders, jobs=jobs), read=True) as listers:
         ((named, lister),) = listers.items()
-        manifest = make_manifest(named, folder, listing=lister.found())
+        manifest = make_manifest(named, folder, lister=lister)
         with ThreadPoolExecutor(jobs) as pool:
             found = sum(pool.map(accepted, manifest.batches))
     seconds = time.perf_counter() - began

@@ -89,6 +89,7 @@ def stage_kind(
         if parts:
             kind, root = manifest.kind, manifest.root
             run.sent.update(lanes.submit(stage_parts, target, kind, root, parts).result())
+    books.left_out = dict(manifest.left_out.counts)
     _tell_unknown_levels(unknown_levels)
 
 

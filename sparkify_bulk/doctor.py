@@ -7,11 +7,11 @@ names mean `pg_catalog`'s; what it can't see it says so, and the next one goes o
 
 import contextlib
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,8 +32,8 @@ from sparkify_bulk.connection import (
     weak_tls,
 )
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
-from sparkify_bulk.manifest import Kind
-from sparkify_bulk.reader import escape, has_suffix
+from sparkify_bulk.manifest import Kind, describe_left_out
+from sparkify_bulk.reader import LeftOut, escape, walk
 from sparkify_bulk.redaction import redact
 from sparkify_bulk.report import readable_size
 from sparkify_bulk.run import find_server, lock_name
@@ -491,6 +491,7 @@ class _Contents:
     size: int = 0
     unpacked: int = 0
     unreadable: list[str] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def _look_at_folder(subject: Subject, kind: Kind, folder: Path | None, option: str) -> Finding:
@@ -507,50 +508,37 @@ def _look_at_folder(subject: Subject, kind: Kind, folder: Path | None, option: s
     if contents.unreadable:
         hint = "give the account that loads the right to read them"
         return Finding("failure", f"can't be read: {_some(contents.unreadable)}", hint)
+    left_out = describe_left_out([(str(folder), contents.left_out)])
+    left_out = f"left out: {left_out}" if left_out else ""
     if not contents.files:
         hint = "files end in .json, .jsonl or .ndjson, also with .gz or .zst behind"
-        return Finding("warning", f"no files in {escape(str(folder))}", hint)
+        found = f"no files in {escape(str(folder))}"
+        return Finding("warning", f"{found}; {left_out}" if left_out else found, hint)
     count = f"{contents.files:,} {'file' if contents.files == 1 else 'files'}"
     count = f"the first {count}" if more else count
-    return Finding("ok", f"{count}, {readable_size(contents.size)}")
+    found = f"{count}, {readable_size(contents.size)}"
+    if left_out:
+        hint = "see that nothing of it was meant to be loaded"
+        return Finding("warning", f"{found}; {left_out}", hint)
+    return Finding("ok", found)
 
 
 def _contents(folder: Path, *, follow_links: bool) -> _Contents:
     """Look at the input files below a folder, at so many at most: a million would take a minute."""
     found = _Contents()
-    seen: set[tuple[int, int]] = set()
-
-    def note(error: OSError) -> None:
-        found.unreadable.append(escape(str(error.filename)))
-
-    for above, folders, names in os.walk(folder, onerror=note, followlinks=follow_links):
-        status = os.stat(above)
-        here = (status.st_dev, status.st_ino)
-        if here in seen:  # a link leads back to it
-            folders.clear()
-            continue
-        seen.add(here)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            if not name.startswith(".") and has_suffix(name):
-                _look_at_file(os.path.join(above, name), found, follow_links=follow_links)
-            if found.files >= _MOST_FILES:
-                return found
-    return found
-
-
-def _look_at_file(path: str, found: _Contents, *, follow_links: bool) -> None:
+    entries = walk(str(folder), follow_links=follow_links, left_out=found.left_out)
     try:
-        status = os.stat(path, follow_symlinks=follow_links)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(status.st_mode):
-        return
-    found.files += 1
-    found.size += status.st_size
-    found.unpacked += status.st_size * (1 if path.endswith(".json") else _COMPRESSED_RATIO)
-    if not os.access(path, os.R_OK):
-        found.unreadable.append(escape(path))
+        for entry in islice(entries, _MOST_FILES):
+            found.files += 1
+            found.size += entry.size
+            is_packed = entry.path.lower().endswith((".gz", ".zst"))
+            found.unpacked += entry.size * (_COMPRESSED_RATIO if is_packed else 1)
+            path = os.path.join(folder, entry.path)
+            if not os.access(path, os.R_OK):
+                found.unreadable.append(escape(path))
+    except OSError as error:
+        found.unreadable.append(escape(str(error.filename)).rstrip(os.sep))
+    return found
 
 
 # --- room -----------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Literal
 
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.formats import HEAD_BYTES, UnreadableError, tell
-from sparkify_bulk.reader import FILES, Entry, Lister, Read, escape, list_files
+from sparkify_bulk.reader import FILES, Entry, LeftOut, Lister, Read, escape, list_files
 from sparkify_bulk.settings import Settings
 
 Kind = Literal["songs", "events"]
@@ -98,6 +98,7 @@ class Manifest:
         files, size: how many files there are to read, and their bytes.
         new, changed: how many of them the ledger hasn't, and has otherwise.
         same: how many files are as the ledger has them, and aren't read.
+        left_out: what the folder holds that isn't input; complete once all is listed.
         vanished: names of files that the ledger has and the folder no longer.
         listing: lists the rest of the batches.
         ahead: those listed before they were asked for.
@@ -110,6 +111,7 @@ class Manifest:
     new: int = 0
     changed: int = 0
     same: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
     vanished: list[str] = field(default_factory=list)
     listing: Iterator[Batch] = field(default_factory=lambda: iter(()))
     ahead: deque[Batch] = field(default_factory=deque)
@@ -158,7 +160,7 @@ def make_manifest(
     is_same: Callable[[str, Known], bool] | None = None,
     follow_links: bool = False,
     batch_bytes: int | None = None,
-    listing: Iterable[Read | list[Entry]] | None = None,
+    lister: Lister | None = None,
 ) -> Manifest:
     """List the files below a folder, leave out those already loaded, and cut the rest into batches.
 
@@ -173,7 +175,7 @@ def make_manifest(
         is_same: looks closer at a file whose size and time of change are as the ledger has them.
         follow_links: follow symbolic links; a folder that leads back above itself isn't entered.
         batch_bytes: what a batch holds, about; `BATCH_BYTES` if not named.
-        listing: the files, where somebody lists them already; none read, if any are known.
+        lister: lists the folder already, where somebody does; it reads none, if any are known.
 
     Raises:
         UsageError: the folder doesn't exist, or can't be read; what lies deeper is found out when
@@ -186,12 +188,47 @@ def make_manifest(
             hint="DATA must hold song_data/ and log_data/; --songs and --logs name them apart",
         )
     manifest = Manifest(kind, root)
-    found = list_files(root, follow_links=follow_links) if listing is None else listing
+    left_out = manifest.left_out
+    if lister is None:
+        found = list_files(root, left_out=left_out, follow_links=follow_links)
+    else:
+        found = lister.found(left_out)
     wanted = _wanted(manifest, _named_errors(found), known, is_same)
     manifest.listing = _cut_batches(
         manifest, wanted, batch_bytes or BATCH_BYTES, follow_links=follow_links
     )
     return manifest
+
+
+# What is left out, by reason: one of it, and several.
+_LEFT_OUT = {
+    "suffix": ("file with another ending", "files with other endings"),
+    "link": ("symbolic link", "symbolic links"),
+    "hidden_folder": ("hidden folder", "hidden folders"),
+    "hidden_file": ("hidden file", "hidden files"),
+    "not_regular": ("pipe, socket or device", "pipes, sockets or devices"),
+}
+
+
+def describe_left_out(found: Iterable[tuple[str, LeftOut]]) -> str:
+    """Say what isn't read, and name the first of each reason.
+
+    What commonly lies beside input is no reason to say anything.
+
+    Args:
+        found: folders, and what each holds that isn't input.
+    """
+    total = LeftOut()
+    for root, left_out in found:
+        named = dict(zip(left_out.first, ledger_names(root, left_out.first.values()), strict=True))
+        total.merge(left_out.counts, named)
+    parts = []
+    for reason, (one, several) in _LEFT_OUT.items():
+        number, first = total.counts.get(reason, 0), total.first.get(reason)
+        if first:
+            more = f"{number:,} {several} ({first} first)"
+            parts.append(f"1 {one} ({first})" if number == 1 else more)
+    return ", ".join(parts) + ("; --follow-links follows links" if "link" in total.first else "")
 
 
 def _named_errors(found: Iterable[Read | list[Entry]]) -> Iterator[Read | list[Entry]]:

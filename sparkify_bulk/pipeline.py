@@ -16,7 +16,7 @@ from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import BooksError, DatabaseError, SparkifyBulkError, UsageError
 from sparkify_bulk.extract import UNREADABLE, Extract, concat_frames, digest_file, retry
-from sparkify_bulk.manifest import KINDS, Kind, Known, Manifest, make_manifest
+from sparkify_bulk.manifest import KINDS, Kind, Known, Manifest, describe_left_out, make_manifest
 from sparkify_bulk.merge import Difference
 from sparkify_bulk.reader import Lister
 from sparkify_bulk.report import Report
@@ -216,6 +216,7 @@ def _load(settings: Settings, watch: Watch, listers: Listers | None) -> Report:
             for kind in KINDS:
                 for _ in stage_kind(run, lanes, manifests.get(kind), target):
                     pass
+        _tell_left_out(manifests)
         _merge_live(run, target)
         with phase(run, "commit"):
             use_schemas(run.publisher, run.schemas.ledger)
@@ -231,6 +232,7 @@ def _load(settings: Settings, watch: Watch, listers: Listers | None) -> Report:
 def _rebuild(run: Run, manifests: dict[Kind, Manifest]) -> None:
     """Build a star of these files alone, and put it in the place of the one that may be there."""
     build_star(run, manifests, partial(_keep_aside, run))
+    _tell_left_out(manifests)
     with phase(run, "switch"):
         _publish(run, last=partial(_switch, run))
 
@@ -266,14 +268,15 @@ def _list_kinds(
                 known=known(kind) if known else (),
                 is_same=partial(_is_same, root) if settings.rehash else None,
                 follow_links=settings.follow_links,
-                listing=lister.found() if lister else None,
+                lister=lister,
             )
     if not any(manifest.look_ahead(1) + manifest.same for manifest in manifests.values()):
         roots = " or ".join(manifest.root for manifest in manifests.values())
+        hint = "files end in .json, .jsonl or .ndjson, also with .gz or .zst behind"
+        left_out = describe_left_out((m.root, m.left_out) for m in manifests.values())
         raise UsageError(
             f"no song or log files in {roots}",
-            hint="files end in .json, .jsonl or .ndjson, also with .gz or .zst behind; "
-            "hidden ones and links are left out",
+            hint=f"{hint}. Left out: {left_out}" if left_out else hint,
         )
     return manifests
 
@@ -284,6 +287,13 @@ def _is_same(root: str, path: str, known: Known) -> bool:
         return digest_file(root, path) == known.digest
     except UNREADABLE:
         return False
+
+
+def _tell_left_out(manifests: dict[Kind, Manifest]) -> None:
+    """Say what the folders hold that isn't read, once all of them are listed."""
+    left_out = describe_left_out((m.root, m.left_out) for m in manifests.values())
+    if left_out:
+        logger.warning("Left out: %s", left_out)
 
 
 def _tell_vanished(manifest: Manifest) -> None:

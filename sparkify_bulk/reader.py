@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from itertools import islice, pairwise
 from operator import itemgetter
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 # What an input file's name ends in, in any case. What a file is its first bytes tell.
 SUFFIXES = tuple(
@@ -29,6 +29,10 @@ SUFFIXES = tuple(
 )
 # Files of such names are rarely plain text, and not worth the attempt.
 _PACKED = (".gz", ".zst")
+# What desktops, editors, version control and Spark put beside files: counted, but not warned of.
+_COMMON_FOLDERS = (".git", ".svn", ".ipynb_checkpoints", ".snapshot", "__MACOSX")
+_COMMON_FILES = ("_SUCCESS", "Thumbs.db", "desktop.ini", "README", "LICENSE", "SHA256SUMS")
+_COMMON_SUFFIXES = (".md", ".txt", ".crc", ".md5", ".sha256")
 # What a file's first byte may be that is JSON text as it stands; others are looked at more closely.
 _BEGINS_TEXT = b"{[ \t\r\n"
 # What 64 bits hold: some file systems keep times far beyond it.
@@ -52,6 +56,46 @@ class Entry(NamedTuple):
     path: str
     size: int
     modified_ns: int
+
+
+class LeftOut:
+    """What a folder holds that isn't input: how much of it, by reason, and what comes first.
+
+    Reasons are `suffix`, `link`, `hidden_folder`, `hidden_file` and `not_regular`.
+
+    Attributes:
+        counts: how many, by reason.
+        first: the first by name of each reason, but for what commonly lies beside input.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.counts: dict[str, int] = {}
+        self.first: dict[str, str] = {}
+
+    def add(self, reason: str, path: str) -> None:
+        """Count a file, a folder or a link."""
+        self._add(reason, 1, "" if _is_common(reason, path) else path)
+
+    def merge(self, counts: dict[str, int], first: dict[str, str]) -> None:
+        """Count what somebody else has left out."""
+        for reason, number in counts.items():
+            self._add(reason, number, first.get(reason, ""))
+
+    def _add(self, reason: str, number: int, path: str) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + number
+        if path:
+            self.first[reason] = min(path, self.first.get(reason, path))
+
+
+def _is_common(reason: str, path: str) -> bool:
+    """Tell whether something left out commonly lies beside input, and is no reason to worry."""
+    name = path.rpartition(os.sep)[2]
+    if reason == "hidden_file":
+        return name.startswith("._") or not has_suffix(name)
+    if reason == "hidden_folder":
+        return name in _COMMON_FOLDERS or name.startswith(".Trash")
+    return reason == "suffix" and (name in _COMMON_FILES or name.endswith(_COMMON_SUFFIXES))
 
 
 class Read(NamedTuple):
@@ -144,16 +188,24 @@ class _Folder(NamedTuple):
     found: Iterator[_Found]
 
 
-def walk(root: str, *, follow_links: bool, span: Span = EVERYTHING) -> Iterator[Entry]:
+def walk(
+    root: str, *, follow_links: bool, span: Span = EVERYTHING, left_out: LeftOut | None = None
+) -> Iterator[Entry]:
     """Yield every input file below a folder, in the order of the names' bytes.
 
     Hidden files, and folders that begin with a dot or an underscore, are left out, and only regular
     files count.
 
+    Args:
+        root: the folder.
+        follow_links: follow symbolic links.
+        span: yield some of the files only.
+        left_out: counts what is no input.
+
     Raises:
         OSError: a folder can't be read.
     """
-    for path, found in _walk(root, span, follow_links=follow_links):
+    for path, found in _walk(root, span, left_out or LeftOut(), follow_links=follow_links):
         if entry := _entry(path, found, follow_links=follow_links):
             yield entry
 
@@ -166,9 +218,11 @@ def _entry(path: str, found: os.DirEntry[str], *, follow_links: bool) -> Entry |
     return Entry(path, status.st_size, clamped(status.st_mtime_ns))
 
 
-def _walk(root: str, span: Span, *, follow_links: bool) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _walk(
+    root: str, span: Span, left_out: LeftOut, *, follow_links: bool
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
     top = _Folder("", b"", (), span, iter(()))
-    folders = [_open_folder(root, top, follow_links=follow_links)]
+    folders = [_open_folder(root, top, left_out, follow_links=follow_links)]
     while folders:
         folder = folders[-1]
         below = folder.below
@@ -176,15 +230,15 @@ def _walk(root: str, span: Span, *, follow_links: bool) -> Iterator[tuple[str, o
             path = below + entry.name
             if is_folder:
                 inner = folder._replace(below=path + os.sep, key=folder.key + key)
-                folders.append(_open_folder(root, inner, follow_links=follow_links))
+                folders.append(_open_folder(root, inner, left_out, follow_links=follow_links))
                 break
             yield path, entry
         else:
             folders.pop()
 
 
-def _open_folder(root: str, folder: _Folder, *, follow_links: bool) -> _Folder:
-    """List a folder in the order of its names' bytes, without what is hidden or no input.
+def _open_folder(root: str, folder: _Folder, left_out: LeftOut, *, follow_links: bool) -> _Folder:
+    """List a folder in the order of its names' bytes, and count what is hidden or no input.
 
     Raises:
         OSError: it can't be read.
@@ -196,10 +250,12 @@ def _open_folder(root: str, folder: _Folder, *, follow_links: bool) -> _Folder:
             status = os.stat(path)
             here = (status.st_dev, status.st_ino)
             if here in above:  # a link back to a folder above is a loop, and holds nothing
+                if folder.span.holds(folder.key, is_folder=False):
+                    left_out.add("link", folder.below.rstrip(os.sep))
                 return folder._replace(found=iter(()))
             above = (*above, here)
         with os.scandir(path) as entries:
-            found = list(_look_at(entries, follow_links=follow_links))
+            found = list(_look_at(entries, folder, left_out, follow_links=follow_links))
     except FileNotFoundError:
         return folder._replace(found=iter(()))  # vanished since its parent was listed
     span = EVERYTHING if folder.span.holds_all(folder.key) else folder.span
@@ -209,18 +265,31 @@ def _open_folder(root: str, folder: _Folder, *, follow_links: bool) -> _Folder:
     return folder._replace(above=above, span=span, found=iter(found))
 
 
-def _look_at(entries: Iterable[os.DirEntry[str]], *, follow_links: bool) -> Iterator[_Found]:
+def _look_at(
+    entries: Iterable[os.DirEntry[str]], folder: _Folder, left_out: LeftOut, *, follow_links: bool
+) -> Iterator[_Found]:
     for entry in entries:
         name = entry.name
-        if name[0] == ".":
-            continue
-        if entry.is_dir(follow_symlinks=follow_links):
-            if name[0] == "_":  # of a Spark job under way, or its notes
+        if name[0] != "." and entry.is_dir(follow_symlinks=follow_links):
+            if name[0] != "_":
+                # With the separator, a folder stands where its files' whole names stand.
+                yield _Found(escape(name).encode() + b"/", True, entry)
                 continue
-            # With the separator, a folder stands where its files' whole names stand.
-            yield _Found(escape(name).encode() + b"/", True, entry)
-        elif has_suffix(name) and entry.is_file(follow_symlinks=follow_links):
+        elif name[0] != "." and has_suffix(name) and entry.is_file(follow_symlinks=follow_links):
             yield _Found(escape(name).encode(), False, entry)
+            continue
+        # Of several that share a folder, one counts each.
+        if folder.span.holds(folder.key + escape(name).encode(), is_folder=False):
+            left_out.add(_why_left_out(entry, follow_links=follow_links), folder.below + name)
+
+
+def _why_left_out(entry: os.DirEntry[str], *, follow_links: bool) -> str:
+    if entry.name[0] == "." or entry.is_dir(follow_symlinks=follow_links):
+        return "hidden_folder" if entry.is_dir(follow_symlinks=follow_links) else "hidden_file"
+    # Where links are followed, one that is left leads nowhere.
+    if entry.is_symlink() and not (follow_links and entry.is_file()):
+        return "link"
+    return "not_regular" if has_suffix(entry.name) else "suffix"
 
 
 def cut(root: str, number: int, *, follow_links: bool) -> list[Span]:
@@ -229,9 +298,9 @@ def cut(root: str, number: int, *, follow_links: bool) -> list[Span]:
     Raises:
         OSError: a folder can't be read.
     """
-    level = [
-        _open_folder(root, _Folder("", b"", (), EVERYTHING, iter(())), follow_links=follow_links)
-    ]
+    uncounted = LeftOut()
+    top = _Folder("", b"", (), EVERYTHING, iter(()))
+    level = [_open_folder(root, top, uncounted, follow_links=follow_links)]
     keys: list[bytes] = []
     for _ in range(_DEEPEST_CUT if number > 1 else 0):
         inner = [
@@ -243,7 +312,9 @@ def cut(root: str, number: int, *, follow_links: bool) -> list[Span]:
         keys = max(keys, [folder.key for folder in inner], key=len)
         if len(keys) >= number * _FOLDERS_EACH:
             break
-        level = [_open_folder(root, folder, follow_links=follow_links) for folder in inner]
+        level = [
+            _open_folder(root, folder, uncounted, follow_links=follow_links) for folder in inner
+        ]
     if len(keys) < number:
         return [EVERYTHING]
     limits = [b"", *(keys[len(keys) * part // number] for part in range(1, number)), b""]
@@ -254,7 +325,7 @@ def cut(root: str, number: int, *, follow_links: bool) -> list[Span]:
 
 
 def walk_and_read(
-    root: str, *, follow_links: bool, span: Span = EVERYTHING
+    root: str, *, follow_links: bool, span: Span = EVERYTHING, left_out: LeftOut | None = None
 ) -> Iterator[Read | list[Entry]]:
     """Yield what `walk` does, many files at a time: small plain ones read, and the others listed.
 
@@ -266,7 +337,7 @@ def walk_and_read(
     flags = open_flags(follow_links=follow_links)
     read = _Reading()
     listed: list[Entry] = []
-    for path, found in _walk(root, span, follow_links=follow_links):
+    for path, found in _walk(root, span, left_out or LeftOut(), follow_links=follow_links):
         small = None if path.endswith(_PACKED) else _read_small(found.path, flags)
         if small and not listed and read.size < _BYTES and len(read.paths) < FILES:
             read.add(path, small)
@@ -380,15 +451,22 @@ class Lister:
             return
         self._processes = []
 
-    def found(self) -> Iterator[Read | list[Entry]]:
+    def found(self, left_out: LeftOut) -> Iterator[Read | list[Entry]]:
         """Yield files, many at a time, once; those of several processes as they come.
+
+        Args:
+            left_out: counts what is no input.
 
         Raises:
             OSError: a folder can't be read.
         """
         if not self._processes:
             yield from list_files(
-                self._root, EVERYTHING, follow_links=self._follow_links, read=self._reads
+                self._root,
+                EVERYTHING,
+                left_out,
+                follow_links=self._follow_links,
+                read=self._reads,
             )
             return
         with selectors.DefaultSelector() as ready:
@@ -397,21 +475,24 @@ class Lister:
             while ready.get_map():
                 for key, _ in ready.select():
                     some = self._receive(cast("IO[bytes]", key.fileobj))
-                    if some is None:
+                    if isinstance(some, dict):
+                        left_out.merge(**some)
                         ready.unregister(key.fileobj)
                     else:
                         yield some
 
-    def _receive(self, output: IO[bytes]) -> Read | list[Entry] | None:
-        """Return what comes next from a process; None if there is no more."""
+    def _receive(self, output: IO[bytes]) -> Read | list[Entry] | dict[str, Any]:
+        """Return what comes next from a process; at its end what it has left out."""
         try:
             some = pickle.load(output)  # noqa: S301 - our own process
         except (EOFError, pickle.UnpicklingError):
             raise OSError(0, "the process that lists it has ended", self._root) from None
         if isinstance(some, OSError):
             raise some
+        if isinstance(some, dict):
+            return some
         # Plain tuples: what a script's classes are named is of no use elsewhere.
-        return Read(*some) if isinstance(some, tuple) else some and [Entry(*one) for one in some]
+        return Read(*some) if isinstance(some, tuple) else [Entry(*one) for one in some]
 
     def close(self) -> None:
         """End the processes, whatever they do."""
@@ -446,13 +527,18 @@ def _start(
 
 
 def list_files(
-    root: str, span: Span = EVERYTHING, *, follow_links: bool, read: bool = False
+    root: str,
+    span: Span = EVERYTHING,
+    left_out: LeftOut | None = None,
+    *,
+    follow_links: bool,
+    read: bool = False,
 ) -> Iterator[Read | list[Entry]]:
     """Yield what `walk`, many files at a time, or `walk_and_read` yields."""
     if read:
-        yield from walk_and_read(root, follow_links=follow_links, span=span)
+        yield from walk_and_read(root, follow_links=follow_links, span=span, left_out=left_out)
         return
-    entries = walk(root, follow_links=follow_links, span=span)
+    entries = walk(root, follow_links=follow_links, span=span, left_out=left_out)
     while some := list(islice(entries, FILES)):
         yield some
 
@@ -460,15 +546,17 @@ def list_files(
 def _main() -> None:
     gc.disable()  # there are no cycles to be found among bytes
     root, follow_links, read, first, stop = sys.argv[1:]
-    span = Span(os.fsencode(first), os.fsencode(stop))
+    span, left_out = Span(os.fsencode(first), os.fsencode(stop)), LeftOut()
     # Who asked may still be loading libraries: read on meanwhile.
     answers: queue.Queue[object] = queue.Queue(_AHEAD)
     answering = threading.Thread(target=_answer, args=(answers, sys.stdout.buffer), daemon=True)
     answering.start()
     try:
-        for some in list_files(root, span, follow_links=follow_links == "1", read=read == "1"):
+        for some in list_files(
+            root, span, left_out, follow_links=follow_links == "1", read=read == "1"
+        ):
             answers.put(tuple(some) if isinstance(some, Read) else [tuple(one) for one in some])
-        answers.put(None)
+        answers.put({"counts": left_out.counts, "first": left_out.first})
     except OSError as error:
         answers.put(error)
     answering.join()
@@ -478,7 +566,7 @@ def _answer(answers: queue.Queue[object], output: IO[bytes]) -> None:
     last = False
     while not last:
         answer = answers.get()
-        last = answer is None or isinstance(answer, OSError)
+        last = isinstance(answer, dict | OSError)
         try:
             pickle.dump(answer, output, pickle.HIGHEST_PROTOCOL)
             output.flush()

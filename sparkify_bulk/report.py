@@ -11,10 +11,14 @@ Status = Literal["succeeded", "succeeded_with_rejects", "failed"]
 
 @dataclass(slots=True)
 class InputReport:
-    """The books of one kind of input: `records = accepted + filtered + rejected`."""
+    """The books of one kind of input: `records = accepted + filtered + rejected`.
+
+    `left_out` counts what the folder holds that isn't input, by reason.
+    """
 
     files: int = 0
     files_skipped: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     records: int = 0
     accepted: int = 0

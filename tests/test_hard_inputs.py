@@ -218,6 +218,39 @@ def test_pipes_and_links_are_left_alone(module_database: str, tree: Tree, tmp_pa
     (tree.log_folder / "dangling.json").symlink_to(tmp_path / "nowhere")
     report = sparkify_bulk.reload(tree.root, dsn=module_database, schema="links")
     assert (report.input.events.files, report.input.events.accepted) == (1, 1)
+    assert report.input.events.left_out == {"link": 5, "not_regular": 1}
+
+
+@pytest.mark.parametrize("command", ["reload", "load"])
+def test_what_is_left_out_is_counted_and_named_in_one_warning(
+    module_database: str, tree: Tree, caplog: pytest.LogCaptureFixture, command: str
+) -> None:
+    """A linked folder, other endings and a Spark job under way; what is common isn't warned of."""
+    outside = tree.root / "ext" / "2018"
+    outside.mkdir(parents=True)
+    (outside / "e.json").write_bytes(lines(event(9)))
+    tree.songs("a.json", song(1))
+    tree.songs("notes.csv", b"x")
+    tree.songs(".DS_Store", b"x")
+    tree.logs("_SUCCESS", b"")
+    sparkify_bulk.reload(tree.root, dsn=module_database, schema=f"left_{command}")
+    common = [text for text in caplog.messages if "Left out" in text]
+    assert common == ["Left out: 2 files with other endings (song_data/notes.csv first)"]
+    caplog.clear()
+    (tree.log_folder / "2018").symlink_to("../ext/2018")
+    tree.logs("5.json.bz2", b"BZh")
+    tree.logs("_temporary/0/part-00000.json", event(1))
+    tree.logs("1.json", event(1))
+    run = getattr(sparkify_bulk, command)
+    report = run(tree.root, dsn=module_database, schema=f"left_{command}")
+    assert report.input.songs.left_out == {"suffix": 1, "hidden_file": 1}
+    assert report.input.events.left_out == {"suffix": 2, "link": 1, "hidden_folder": 1}
+    (warning,) = [text for text in caplog.messages if "Left out" in text]
+    assert warning == (
+        "Left out: 3 files with other endings (log_data/5.json.bz2 first), "
+        "1 symbolic link (log_data/2018), 1 hidden folder (log_data/_temporary); "
+        "--follow-links follows links"
+    )
 
 
 def test_links_are_followed_where_asked_and_loops_are_not(

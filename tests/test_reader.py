@@ -12,6 +12,7 @@ from sparkify_bulk import reader
 from sparkify_bulk.reader import (
     EVERYTHING,
     Entry,
+    LeftOut,
     Lister,
     Read,
     Span,
@@ -45,7 +46,7 @@ def listed(root: Path, readers: int) -> Found:
     """Return what processes beside find."""
     lister = Lister(str(root), follow_links=False, readers=readers)
     try:
-        return list(lister.found())
+        return list(lister.found(LeftOut()))
     finally:
         lister.close()
 
@@ -95,6 +96,55 @@ def test_processes_beside_read_what_is_read_here(folder: Path, readers: int) -> 
         assert read.digests == [sha256(file.read_bytes()).digest() for file in files]
         assert read.sizes.tolist() == [file.stat().st_size for file in files]
         assert read.modified_ns.tolist() == [file.stat().st_mtime_ns for file in files]
+
+
+@pytest.fixture
+def littered(folder: Path) -> Path:
+    """Put into a tree what is no input."""
+    files = (
+        "A/notes.csv", "A/X/more.csv", "B/Y/x.json.bz2", "README", "A/_SUCCESS", ".DS_Store",
+        "A/._00.json", "B/.x.json", "C/.git/HEAD", "C/_temporary/0/part.json", "z/.tmp/a.json",
+    )  # fmt: skip
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"{}")
+    (folder / "A" / "link.json").symlink_to(folder / "A" / "X")
+    (folder / "loop").symlink_to(folder)
+    (folder / "dangling.txt").symlink_to(folder / "nowhere")
+    os.mkfifo(folder / "C" / "pipe.json")
+    os.mkfifo(folder / "C" / "pipe")
+    return folder
+
+
+COUNTS = {"suffix": 6, "link": 3, "hidden_file": 3, "hidden_folder": 4, "not_regular": 1}
+FIRST = {
+    "suffix": "A/X/more.csv", "link": "A/link.json", "hidden_file": "B/.x.json",
+    "hidden_folder": ".hidden", "not_regular": "C/pipe.json",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("readers", [0, 1, 2, 5])
+def test_what_is_left_out_is_counted_once_by_reason(littered: Path, readers: int) -> None:
+    """However many share a folder; the first of each reason is named, but for common litter."""
+    before = paths(list(walk_and_read(str(littered), follow_links=False)))
+    left_out = LeftOut()
+    lister = Lister(str(littered), follow_links=False, readers=readers)
+    try:
+        found = list(lister.found(left_out))
+    finally:
+        lister.close()
+    assert (left_out.counts, left_out.first) == (COUNTS, FIRST)
+    assert sorted(paths(found)) == sorted(before)
+    assert len(before) == 65
+
+
+def test_links_that_lead_nowhere_are_left_out_where_links_are_followed(littered: Path) -> None:
+    """A loop and a dangling link are links that aren't followed; the others are."""
+    left_out = LeftOut()
+    found = list(walk(str(littered), follow_links=True, left_out=left_out))
+    assert left_out.counts == COUNTS | {"link": 2, "suffix": 7}
+    assert left_out.first["link"] == "dangling.txt"
+    assert [e.path for e in found if e.path.startswith("A/link.json")] != []
 
 
 def test_what_is_not_small_and_plain_is_listed_in_its_place(folder: Path) -> None:
@@ -199,7 +249,7 @@ def test_a_process_that_dies_is_an_error(folder: Path) -> None:
     process.wait()
     # What it wrote before it was killed, if anything, is without its end.
     with pytest.raises(OSError, match="has ended"):
-        list(lister.found())
+        list(lister.found(LeftOut()))
     lister.close()
 
 
@@ -215,7 +265,7 @@ def test_what_a_process_cannot_list_is_told(tmp_path: Path, readers: int) -> Non
 def test_no_process_is_left(folder: Path) -> None:
     """Whether or not all was read, the processes end."""
     lister = Lister(str(folder), follow_links=False, readers=3)
-    next(lister.found())
+    next(lister.found(LeftOut()))
     processes = lister._processes  # noqa: SLF001
     lister.close()
     assert all(process.poll() is not None for process in processes)

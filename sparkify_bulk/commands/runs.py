@@ -150,6 +150,7 @@ def plan(*, as_json: bool, **options: Any) -> None:
     Example: sparkify-bulk plan data
     """
     from sparkify_bulk import pipeline, render
+    from sparkify_bulk.manifest import describe_left_out
 
     columns = ("files", "new", "changed", "same", "vanished", "bytes")
     manifests, seconds = pipeline.plan(_settings(jobs=None, **options))
@@ -158,11 +159,18 @@ def plan(*, as_json: bool, **options: Any) -> None:
         for kind, m in manifests.items()
     }
     if as_json:
-        kinds = {kind: dict(zip(columns, row, strict=True)) for kind, row in rows.items()}
+        kinds = {
+            kind: dict(zip(columns, row, strict=True))
+            | {"left_out": manifests[kind].left_out.counts}
+            for kind, row in rows.items()
+        }
         talk.write_line(kinds | {"estimated_seconds": seconds})
     else:
         listed = [(kind, *row) for kind, row in rows.items()]
         render.console().print(render.listing(("to read", *columns), listed))
+        left_out = describe_left_out((m.root, m.left_out) for m in manifests.values())
+        if left_out:
+            click.echo(f"Left out: {left_out}")
         if seconds is not None:
             click.echo(f"At the pace of the last run this takes about {seconds:.0f} s.")
 
