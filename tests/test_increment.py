@@ -19,7 +19,7 @@ from psycopg import sql
 from trees import MOMENT, Tree, drop_star, event, lines, query, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk import cli, pipeline
+from sparkify_bulk import pipeline
 from sparkify_bulk.cli import cli
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.manifest import Kind
@@ -383,10 +383,10 @@ def test_plan_says_what_is_left_out(star: str, tree: Tree) -> None:
     (tree.log_folder / "2018").symlink_to(tree.song_folder)
     tree.songs("a.parquet", b"PAR1")
     command = ["plan", str(tree.root), "--dsn", star]
-    planned = json.loads(CliRunner().invoke(cli.cli, [*command, "--json"]).stdout)
+    planned = json.loads(CliRunner().invoke(cli, [*command, "--json"]).stdout)
     assert planned["songs"]["left_out"] == {"suffix": 1}
     assert planned["events"]["left_out"] == {"link": 1}
-    said = " ".join(CliRunner().invoke(cli.cli, command).stdout.split())
+    said = " ".join(CliRunner().invoke(cli, command).stdout.split())
     assert (
         "Left out: 1 file with another ending (song_data/a.parquet), 1 symbolic link "
         "(log_data/2018); --follow-links follows links"
