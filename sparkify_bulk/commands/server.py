@@ -1,10 +1,12 @@
 """psql on the star, and the embedded server."""
 
 import os
+import sys
 
 import click
 
-from sparkify_bulk.commands.options import DSN, SCHEMA
+from sparkify_bulk.commands.options import DSN, PREFIX, SCHEMA, option
+from sparkify_bulk.errors import UsageError
 from sparkify_bulk.settings import check_schema
 
 
@@ -43,14 +45,27 @@ def db() -> None:
 
 
 @db.command()
-def start() -> None:
+@option(
+    "--port",
+    prefix=f"{PREFIX}DB_",
+    metavar="N",
+    type=click.IntRange(1024, 65_535),
+    help="Listen at this port of the loopback address, too; a password is needed there.",
+)
+def start(port: int | None) -> None:
     """Start the embedded PostgreSQL, and print its URL.
 
-    Example: sparkify-bulk db start
+    Other programs of this machine reach it by --port, until it is stopped. The password stands in a
+    file that only you may read; write your own into it, if you like.
+
+    Example: sparkify-bulk db start --port 5433
     """
     from sparkify_bulk import embedded
 
-    click.echo(embedded.ensure_running().url)
+    server = embedded.ensure_running(port=port)
+    click.echo(server.url)
+    if server.listens:
+        click.echo(f"The password is in {server.home / 'password'}.", err=True)
 
 
 @db.command()
@@ -65,14 +80,18 @@ def stop() -> None:
 
 
 @db.command()
-def url() -> None:
+@click.option("--with-password", is_flag=True, help="For programs that read no passfile=.")
+def url(*, with_password: bool) -> None:
     """Print the URL of the embedded PostgreSQL, for other programs; start it if need be.
+
+    After db start --port it is the URL of the port.
 
     Example: psql "$(sparkify-bulk db url)"
     """
     from sparkify_bulk import embedded
 
-    click.echo(embedded.ensure_running().url)
+    server = embedded.ensure_running()
+    click.echo(server.url_with_password if with_password else server.url)
 
 
 @db.command()
@@ -90,3 +109,26 @@ def status() -> int:
     click.echo(f"running: PostgreSQL {server.version}, pid {server.pid}, data in {server.data}")
     click.echo(server.url)
     return 0
+
+
+@db.command()
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def reset(*, yes: bool) -> None:
+    """Delete the embedded PostgreSQL with all its data, after asking.
+
+    Example: sparkify-bulk db reset
+    """
+    from sparkify_bulk import embedded
+
+    data = embedded.has_data()
+    if data is None:
+        click.echo(f"There is nothing to delete in {embedded.default_home()}.")
+        return
+    if not yes and not sys.stdin.isatty():
+        raise UsageError(f"nobody can be asked whether to delete {data}", hint="say so with --yes")
+    question = f"Delete the embedded PostgreSQL in {data}, with every star and ledger in it?"
+    if not yes and not click.confirm(question):
+        click.echo("Nothing was deleted.")
+        return
+    embedded.reset()
+    click.echo(f"Deleted: {data}")
