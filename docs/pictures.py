@@ -11,6 +11,7 @@ import io
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ IMAGES = ROOT / "docs" / "images"
 COLUMNS, LINES = 80, 60
 # The reader's own fonts: none is fetched.
 TEMPLATE = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+_USUAL_PORT = 5433
 _DEADLINE_SECONDS = 120
 # Of each half of the picture of the page, in pixels.
 _WIDTH, _HEIGHT = 1000, 1240
@@ -47,9 +49,12 @@ def warehouse() -> Iterator[dict[str, str]]:
     # When root makes the pictures, the server runs as another account, which must get in.
     folder.chmod(0o755)
     try:
-        server = embedded.ensure_running(folder / "home")
+        server = embedded.ensure_running(folder / "home", port=_free_port())
         service = folder / "pg_service.conf"
-        service.write_text("\n".join(["[warehouse]", *server.dsn.replace("'", "").split(), ""]))
+        service.write_text(
+            f"[warehouse]\nhost=localhost\nport={server.port}\ndbname={embedded.DATABASE}\n"
+            f"user={embedded.USER}\npassfile={server.password_file}\n"
+        )
         yield {
             "PATH": os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ["PATH"]]),
             "HOME": str(folder),
@@ -60,6 +65,16 @@ def warehouse() -> Iterator[dict[str, str]]:
     finally:
         embedded.stop(folder / "home")
         shutil.rmtree(folder)
+
+
+def _free_port() -> int:
+    """Return a port that nobody listens at: if it is free, one that looks usual in a picture."""
+    with socket.socket() as usual, socket.socket() as any_other:
+        if usual.connect_ex(("127.0.0.1", _USUAL_PORT)):
+            return _USUAL_PORT
+        any_other.bind(("127.0.0.1", 0))
+        port: int = any_other.getsockname()[1]
+        return port
 
 
 def screen(command: str, environment: Mapping[str, str], folder: Path = ROOT) -> str:
