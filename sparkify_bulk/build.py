@@ -12,7 +12,7 @@ from functools import partial
 
 from psycopg import sql
 
-from sparkify_bulk import ledger, merge, statements
+from sparkify_bulk import ledger, marks, merge, statements
 from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.connection import Connection, connect, is_here
 from sparkify_bulk.errors import BooksError
@@ -27,6 +27,7 @@ from sparkify_bulk.stage import (
     Straight,
     Target,
     fill_time,
+    mark_table,
     see_staging,
     send_users,
     unsee_staging,
@@ -79,11 +80,13 @@ def build_star(
 def _make_tables(run: Run, target: Target) -> Target:
     """Make the tables that rows are merged into, without keys, and the one of files on record."""
     for name in (run.schemas.star, run.schemas.build):
-        merge.make_schema(run.control, name)
+        marks.make_schema(run.control, run.schemas, name)
     with run.control.transaction():
         use_schemas(run.control, run.schemas.build)
         merge.make_tables(run.control, _MERGED)
         ledger.make_files(run.control)
+        for name in (*_MERGED, "files"):
+            mark_table(run.control, sql.Identifier(run.schemas.build, name), run.mark)
     run.target = replace(target, build=run.schemas.build)
     return run.target
 
@@ -96,7 +99,7 @@ def _fills(run: Run) -> Iterator[tuple[Fill, Fill]]:
         for name in _FILLED:
             connection = stack.enter_context(connect(run.dsn))
             run.backends.append(connection)
-            fills.append(Fill(connection, run.schemas.build, name))
+            fills.append(Fill(connection, run.schemas.build, name, run.mark))
         yield fills[0], fills[1]
         del run.backends[-len(fills) :]
 

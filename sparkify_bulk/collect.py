@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from sparkify_bulk import merge
+from sparkify_bulk import marks
 from sparkify_bulk.errors import RejectLimitError
 from sparkify_bulk.lanes import Lanes, open_lanes
 from sparkify_bulk.manifest import Batch, Kind, Manifest
@@ -32,8 +32,9 @@ def prepare_staging(run: Run, manifests: dict[Kind, Manifest], *, slowly: bool =
     """
     jobs = run.settings.jobs
     lanes = max(1, min(jobs, sum(manifest.look_ahead(jobs) for manifest in manifests.values())))
-    target = Target(run.schemas.staging, run.run_id, lanes, slowly=slowly)
-    merge.make_schema(run.control, run.schemas.staging)
+    names = run.schemas
+    target = Target(names.staging, run.run_id, lanes, slowly=slowly, mark=run.mark)
+    marks.make_schema(run.control, names, names.staging)
     make_staging(run.control, target)
     return target
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from sparkify_bulk import ledger, merge, statements, switch
+from sparkify_bulk import ledger, marks, merge, state, statements, switch
 from sparkify_bulk.connection import (
     OLDEST_SERVER,
     Connection,
@@ -322,6 +322,7 @@ def rights(subject: Subject) -> Finding:
         star=names.star,
         schemas=[names.star, names.build, names.staging, names.ledger],
         tables=list(NAMES),
+        mark=names.mark(""),
     )
     user = subject.server.info.user
     if not lacking:
@@ -381,9 +382,15 @@ def time_zone(subject: Subject) -> Finding:
 def star(subject: Subject) -> Finding:
     """The schema holds a star of this version, or none yet."""
     name = subject.schemas.star
-    if merge.star_exists(subject.server, name):
+    if state.star_exists(subject.server, name):
         return Finding("ok", f"the schema {name} holds one")
     return Finding("ok", f"the schema {name} holds none yet")
+
+
+def neighbours(subject: Subject) -> Finding:
+    """The schemas beside the star hold nothing but what runs made: a run refuses else."""
+    marks.refuse_foreign(subject.server, subject.schemas)
+    return Finding("ok", "the schemas beside the star hold nothing of others")
 
 
 def dependents(subject: Subject) -> Finding:
@@ -427,7 +434,7 @@ def _left(subject: Subject) -> dict[Any, str]:
     """Return runs on record as running and tables of runs, each with its name for people."""
     names = subject.schemas
     use_schemas(subject.server, "pg_catalog")
-    tables = _rows(subject, "remains", schemas=[names.staging, names.build])
+    tables = marks.leftovers(subject.server, names)
     left: dict[Any, str] = {}
     if _has_table(subject, names.ledger, "runs"):
         left.update({run_id: f"run {run_id}" for (run_id,) in _rows(subject, "running")})
@@ -657,6 +664,7 @@ CHECKS: tuple[Callable[[Subject], Finding], ...] = (
     clock,
     time_zone,
     star,
+    neighbours,
     dependents,
     lock,
     leftovers,

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from sparkify_bulk import ledger, merge, statements
+from sparkify_bulk import ledger, state, statements
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
 from sparkify_bulk.settings import Schemas
@@ -98,7 +98,7 @@ def read(connection: Connection, names: Schemas, run_id: int | None) -> Facts:
 
 def _star_exists(connection: Connection, star: str) -> bool:
     try:
-        return merge.star_exists(connection, star)
+        return state.star_exists(connection, star)
     except SparkifyBulkError:
         # One of another version: a run may have failed for that, and is to be told of.
         return False

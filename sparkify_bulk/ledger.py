@@ -18,7 +18,8 @@ from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.manifest import Kind, Known
 from sparkify_bulk.report import Report
-from sparkify_bulk.stage import use_schemas
+from sparkify_bulk.settings import Schemas
+from sparkify_bulk.stage import mark_table, use_schemas
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +43,20 @@ def export_text(raw: bytes) -> str:
     return raw.decode(errors="backslashreplace")
 
 
-_TABLES = ("runs", "files", "files_key", "rejects", "rejects_by_run")
+TABLES = ("runs", "files", "rejects")
+_INDEXES = ("files_key", "rejects_by_run")
 
 
-def make_ledger(connection: Connection, schema: str) -> None:
-    """Make the ledger's tables where they don't exist."""
+def make_ledger(connection: Connection, names: Schemas) -> None:
+    """Make the ledger's tables where they don't exist, each with a mark."""
     with connection.transaction():
-        use_schemas(connection, schema)
-        for table in _TABLES:
-            connection.execute(statements.read(f"ledger/{table}"))
+        use_schemas(connection, names.ledger)
+        for table in TABLES:
+            if not exists(connection, table):
+                connection.execute(statements.read(f"ledger/{table}"))
+                mark_table(connection, sql.Identifier(names.ledger, table), names.mark("ledger"))
+        for index in _INDEXES:
+            connection.execute(statements.read(f"ledger/{index}"))
 
 
 def record_run(
@@ -235,9 +241,9 @@ def _rows(
             yield from cursor.execute(statements.read(statement), parameters)
 
 
-def exists(connection: Connection) -> bool:
-    """Tell whether there is a ledger in the schema in sight."""
-    row = connection.execute(sql.SQL("SELECT to_regclass('runs') IS NOT NULL")).fetchone()
+def exists(connection: Connection, table: str = "runs") -> bool:
+    """Tell whether there is a ledger, or one of its tables, in the schema in sight."""
+    row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchone()
     return bool(row and row[0])
 
 

@@ -13,11 +13,11 @@ from psycopg.types.range import TimestamptzRange
 
 from sparkify_bulk import statements
 from sparkify_bulk.connection import Connection
-from sparkify_bulk.errors import BooksError, SparkifyBulkError
+from sparkify_bulk.errors import BooksError
 from sparkify_bulk.gather import Doubtful
 from sparkify_bulk.report import TableReport
 from sparkify_bulk.stage import use_schemas
-from sparkify_bulk.tables import NAMES, STAR
+from sparkify_bulk.tables import NAMES
 
 _SETTINGS = {
     # Compiling these statements costs more than it gives at any size.
@@ -31,62 +31,6 @@ _SETTINGS = {
 def prepare(connection: Connection) -> None:
     """Set what merge statements need until the transaction ends."""
     set_locally(connection, _SETTINGS)
-
-
-def star_exists(connection: Connection, star: str) -> bool:
-    """Tell whether a schema holds a star.
-
-    Raises:
-        SparkifyBulkError: it holds some of the tables only, or tables of other columns.
-    """
-    parameters = {"star": star, "tables": list(NAMES)}
-    with connection.transaction():
-        use_schemas(connection, star)
-        rows = connection.execute(statements.read("checks/columns"), parameters).fetchall()
-    found: dict[str, list[str]] = dict(rows)
-    if not found:
-        return False
-    wrong = [
-        table.name
-        for table in STAR
-        if found.get(table.name) != [column.name for column in table.all_columns]
-    ]
-    if wrong:
-        raise SparkifyBulkError(
-            f"the schema {star} holds another star than this version's: see {', '.join(wrong)}",
-            hint="name another schema by --schema, or drop these tables and run reload",
-        )
-    return True
-
-
-def make_schema(connection: Connection, name: str) -> None:
-    """Make a schema where it doesn't exist; asking first needs no right to make one."""
-    with connection.transaction():
-        # Operators are looked up by the path, too.
-        use_schemas(connection, name)
-        exists = connection.execute(
-            "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (name,)
-        ).fetchone()
-        if not exists:
-            make = sql.SQL("CREATE SCHEMA IF NOT EXISTS {}")
-            connection.execute(make.format(sql.Identifier(name)))
-
-
-def drop_tables(connection: Connection, *schemas: str) -> None:
-    """Drop the tables that runs left in schemas."""
-    with connection.transaction():
-        use_schemas(connection, *schemas)
-        tables = connection.execute(
-            "SELECT schemaname, tablename FROM pg_catalog.pg_tables WHERE schemaname = ANY (%s)",
-            (list(schemas),),
-        ).fetchall()
-    if not tables:
-        return
-    names = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
-    with connection.transaction():
-        # Should a crash bring them back, the next run drops them again.
-        set_locally(connection, {"synchronous_commit": "off"})
-        connection.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(names))
 
 
 def make_tables(connection: Connection, names: Sequence[str] = NAMES) -> None:

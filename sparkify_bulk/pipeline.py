@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from sparkify_bulk import ledger, merge
+from sparkify_bulk import ledger, merge, state
 from sparkify_bulk.build import build_star
 from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.connection import Connection
@@ -151,7 +151,7 @@ def plan(settings: Settings) -> tuple[dict[Kind, Manifest], float | None]:
     """
     names = schemas(settings.schema)
     with open_connection(settings.dsn, names.star, names.ledger) as connection:
-        grows = merge.star_exists(connection, names.star)
+        grows = state.star_exists(connection, names.star)
         known = partial(ledger.known_files, connection, names.ledger) if grows else None
         manifests = _list_kinds(settings, known)
         for manifest in manifests.values():
@@ -167,7 +167,7 @@ def require_star(connection: Connection, star: str) -> None:
     Raises:
         SparkifyBulkError: there is none.
     """
-    if not merge.star_exists(connection, star):
+    if not state.star_exists(connection, star):
         raise SparkifyBulkError(
             f"there is no star in the schema {star}",
             hint="make one with sparkify-bulk reload DATA, or name another by --schema",
@@ -199,6 +199,7 @@ def _persist(story: _Story, settings: Settings, watch: Watch, listers: Listers |
 
 def _reload(settings: Settings, watch: Watch, listers: Listers | None) -> Report:
     with open_run("reload", settings, watch) as run:
+        state.star_exists(run.control, run.schemas.star, replace=True)
         _check_dependents(run)
         _rebuild(run, _list_files(run, listers))
     return run.report
@@ -206,7 +207,7 @@ def _reload(settings: Settings, watch: Watch, listers: Listers | None) -> Report
 
 def _load(settings: Settings, watch: Watch, listers: Listers | None) -> Report:
     with open_run("load", settings, watch) as run:
-        run.grows = merge.star_exists(run.control, run.schemas.star)
+        run.grows = state.star_exists(run.control, run.schemas.star)
         manifests = _list_files(run, listers)
         if not run.grows:
             _rebuild(run, manifests)

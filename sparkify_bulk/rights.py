@@ -22,7 +22,12 @@ _USAGE = re.compile(r"GRANT USAGE ON SCHEMA (\S+) TO")
 def lacking_to_run(connection: Connection, names: Schemas) -> list[str]:
     """Return the statements that let the role load a star, run by an administrator."""
     schemas = [names.star, names.build, names.staging, names.ledger]
-    parameters = {"star": names.star, "schemas": schemas, "tables": list(NAMES)}
+    parameters = {
+        "star": names.star,
+        "schemas": schemas,
+        "tables": list(NAMES),
+        "mark": names.mark(""),
+    }
     found = _ask(connection, names.star, "doctor/rights", parameters)
     if any(statement.startswith("CREATE SCHEMA") for statement in found):
         info = connection.info

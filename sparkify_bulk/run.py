@@ -14,7 +14,7 @@ from typing import Protocol
 
 import psycopg
 
-from sparkify_bulk import ledger, merge, rights
+from sparkify_bulk import ledger, marks, merge, rights
 from sparkify_bulk.connection import (
     Connection,
     backend_seconds,
@@ -107,6 +107,11 @@ class Run:
     sent: Counter[str] = field(default_factory=Counter)
     backends: list[Connection] = field(default_factory=list)
 
+    @property
+    def mark(self) -> str:
+        """The comment of the tables it makes beside the star."""
+        return self.schemas.mark(f"run {self.run_id}")
+
 
 # --- opening and closing a run --------------------------------------------------------------------
 
@@ -136,8 +141,9 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
             # Nothing is held but the lock until the end, so waiting in a transaction does no harm.
             stay(publisher)
             _take_lock(run)
-            _put_on_record(run)
+            marks.refuse_foreign(run.control, run.schemas)
             clear(run)
+            _put_on_record(run)
             run.backends += [control, publisher]
             _end_phase(run, Phase("connect", round(time.monotonic() - begun, 3)))
             try:
@@ -274,8 +280,8 @@ def _wait_for_lock(connection: Connection, key: tuple[str], seconds: float) -> b
 
 
 def _put_on_record(run: Run) -> None:
-    merge.make_schema(run.control, run.schemas.ledger)
-    ledger.make_ledger(run.control, run.schemas.ledger)
+    marks.make_schema(run.control, run.schemas, run.schemas.ledger)
+    ledger.make_ledger(run.control, run.schemas)
     folders = (run.settings.songs, run.settings.logs)
     source = ", ".join(str(folder) for folder in folders if folder)
     source = source.encode(errors="backslashreplace").decode()
@@ -353,13 +359,13 @@ def _tidy(run: Run) -> None:
     """Remove what the run staged; what it published stands, whatever becomes of that."""
     try:
         clear(run)
-    except psycopg.Error:
+    except (psycopg.Error, SparkifyBulkError):
         logger.warning("What the run staged could not be removed; the next run will")
 
 
 def clear(run: Run) -> None:
     """Remove what this run, or a dead one, staged or built: only the lock's holder may."""
-    merge.drop_tables(run.control, run.schemas.staging, run.schemas.build)
+    marks.drop_tables(run.control, run.schemas)
 
 
 def stop_watch(report: Report, begun: float) -> None:

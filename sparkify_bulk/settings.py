@@ -13,6 +13,8 @@ SCHEMA_PATTERN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _IDENTIFIER_BYTES = 63
 # A week; PostgreSQL counts milliseconds in 32 bits.
 _LONGEST_WAIT_SECONDS = 604_800
+# What the schemas beside a star are for; each is named after the star and this.
+_BESIDE = ("build", "staging", "ledger")
 DEFAULT_RETRIES = 3
 DEFAULT_SWITCH_PATIENCE = 120.0
 # The pauses before them double from 2 s: an hour in all.
@@ -97,6 +99,9 @@ def _schema_violations(schema: str) -> list[str]:
         return ["--schema must be 1 to 63 of a-z, 0-9 and _, and not begin with a digit"]
     if schema.startswith("pg_") or schema in ("information_schema", "public"):
         return [f"--schema can't be {schema}: name a schema of the star's own"]
+    if schema.endswith(tuple(f"_{word}" for word in _BESIDE)):
+        words = ", ".join(f"_{word}" for word in _BESIDE)
+        return [f"--schema can't be {schema}: names that end in {words} stand beside other stars"]
     return []
 
 
@@ -109,11 +114,19 @@ class Schemas:
     staging: str
     ledger: str
 
+    def mark(self, what: str) -> str:
+        """Return the comment that everything the product makes beside the star bears.
+
+        Args:
+            what: of which run it is, for people; any text, or none, makes a mark.
+        """
+        return f"made by sparkify_bulk for the star {self.star}, {what}"
+
 
 def schemas(star: str) -> Schemas:
     """Return the names of a star's schemas."""
     check_schema(star)
-    return Schemas(star, *(_beside(star, word) for word in ("build", "staging", "ledger")))
+    return Schemas(star, *(_beside(star, word) for word in _BESIDE))
 
 
 def _beside(star: str, word: str) -> str:

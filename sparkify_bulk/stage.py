@@ -57,6 +57,7 @@ class Target:
             wait for each other.
         build: schema of a new star without keys; what is read of files goes there at once.
         slowly: read record by record, by the salvage path throughout.
+        mark: comment of every table made, by which the next run knows it.
     """
 
     schema: str
@@ -64,6 +65,7 @@ class Target:
     lanes: int
     build: str = ""
     slowly: bool = False
+    mark: str = ""
 
     def table(self, name: str, lane: int) -> sql.Identifier:
         """Name the table that a lane's rows go to."""
@@ -138,8 +140,8 @@ class Fill:
     Workers take turns; each COPY keeps one backend busy.
     """
 
-    def __init__(self, connection: Connection, schema: str, table: str) -> None:
-        """Begin the transaction, and make the table."""
+    def __init__(self, connection: Connection, schema: str, table: str, mark: str) -> None:
+        """Begin the transaction, and make the table, with a mark."""
         self.connection = connection
         self._lock = threading.Lock()
         self._table = sql.Identifier(schema, table)
@@ -147,6 +149,7 @@ class Fill:
         use_schemas(connection, schema)
         stay(connection)
         connection.execute(statements.read(f"schema/{table}"))
+        mark_table(connection, self._table, mark)
         self.rows = 0
 
     def copy(self, frame: pl.DataFrame) -> None:
@@ -182,6 +185,13 @@ def make_staging(connection: Connection, target: Target) -> None:
                 rename = sql.SQL("ALTER TABLE {} RENAME TO {}")
                 table = sql.Identifier(target.staging_table(name, lane))
                 connection.execute(rename.format(sql.Identifier(name), table))
+                mark_table(connection, table, target.mark)
+
+
+def mark_table(connection: Connection, table: sql.Identifier, mark: str) -> None:
+    """Give a table the comment that tells whose it is."""
+    comment = sql.SQL("COMMENT ON TABLE {} IS {}")
+    connection.execute(comment.format(table, sql.Literal(mark)))
 
 
 def see_staging(connection: Connection, target: Target, lanes: range | None = None) -> None:

@@ -315,10 +315,11 @@ def _replace(connection: Connection, swaps: Sequence[Swap], *, drop_dependents: 
         for name in reversed(swap.tables):
             connection.execute(sql.SQL(drop).format(sql.Identifier(swap.old, name)))
         for name in swap.tables:
+            new = sql.Identifier(swap.new, name)
+            # The mark of a table that the next run may drop; the old table's comment follows.
+            connection.execute(sql.SQL("COMMENT ON TABLE {} IS NULL").format(new))
             connection.execute(
-                sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(
-                    sql.Identifier(swap.new, name), sql.Identifier(swap.old)
-                )
+                sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(new, sql.Identifier(swap.old))
             )
         use_schemas(connection, swap.old)
         for (statement,) in carried:

@@ -218,7 +218,11 @@ def test_what_a_dead_run_left_is_removed(star: str, tree: Tree, command: str) ->
         "CREATE SCHEMA IF NOT EXISTS sparkify_build",
         "CREATE SCHEMA IF NOT EXISTS sparkify_staging",
         "CREATE TABLE sparkify_build.songplays (a int)",
+        """COMMENT ON TABLE sparkify_build.songplays
+        IS 'made by sparkify_bulk for the star sparkify, run 99'""",
         "CREATE UNLOGGED TABLE sparkify_staging.staged_songs_99_0 (a int)",
+        """COMMENT ON TABLE sparkify_staging.staged_songs_99_0
+        IS 'made by sparkify_bulk for the star sparkify, run 99'""",
         """INSERT INTO sparkify_ledger.runs
         (command, started_at, input, client_host, client_pid, client_user)
         VALUES ('load', now(), 'x', 'x', 1, 'x')""",

@@ -20,7 +20,7 @@ from servers import Server, wait_until_up
 from trees import Tree, event, query, read_star, slow_star, song
 
 import sparkify_bulk
-from sparkify_bulk import connection, doctor, merge, pipeline
+from sparkify_bulk import connection, doctor, marks, pipeline
 from sparkify_bulk.errors import RejectLimitError
 from sparkify_bulk.settings import Settings
 
@@ -120,14 +120,14 @@ def test_nothing_is_left_in_a_session_that_a_pooler_lends_to_others(
     """Whatever runs, and however it ends; nor before the tables that views would look at go."""
     views = """SELECT relname FROM pg_class
         WHERE relkind = 'v' AND relnamespace::regnamespace::text ~ '_temp_'"""
-    drop_tables = merge.drop_tables
+    drop_tables = marks.drop_tables
     cleared = []
 
     def look(*args: Any) -> None:
         cleared.append(query(database, views))
         drop_tables(*args)
 
-    monkeypatch.setattr(merge, "drop_tables", look)
+    monkeypatch.setattr(marks, "drop_tables", look)
     tree.songs("a.json", song())
     tree.logs("a.json", event(1), {"page": "NextSong"})
     sparkify_bulk.reload(tree.root, dsn=pooled, jobs=2)

@@ -14,7 +14,7 @@ HERE = Path()
 @pytest.mark.parametrize(
     "schema",
     ["", "Upper", "1st", "a-b", 'a"b', "a b", "a;b", "ä", "a\0b", "a\n", "x" * 64, "pg_x",
-     "information_schema", "public"],
+     "information_schema", "public", "a_staging", "a_build", "a_ledger", "_staging"],
 )  # fmt: skip
 def test_a_schema_that_needs_quotes_is_refused(schema: str) -> None:
     """Only plain lower-case names that aren't PostgreSQL's own are taken."""

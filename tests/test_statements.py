@@ -13,6 +13,7 @@ from trees import Tree, event, song
 import sparkify_bulk
 from sparkify_bulk import ledger, merge, stage, statements
 from sparkify_bulk.connection import Connection
+from sparkify_bulk.settings import Schemas
 from sparkify_bulk.tables import NAMES
 
 GROUPS = sorted(path.name for path in statements.folder().iterdir() if path.is_dir())
@@ -36,6 +37,8 @@ PARAMETERS: dict[str, Any] = {
     "schema": "star",
     "schemas": ["star", "staging"],
     "lock": "x",
+    "names": "^x$",
+    "mark": "x",
     "tables": ["users"],
     "kind": "songs",
     "files": ["a.json"],
@@ -77,7 +80,7 @@ def prepare(connection: Connection, *, keys: bool) -> None:
         connection.execute(
             expected.format(sql.Identifier(f"expected_{name}"), sql.Identifier(name))
         )
-    ledger.make_ledger(connection, "ledger")
+    ledger.make_ledger(connection, Schemas("star", "build", "staging", "ledger"))
     connection.execute("SET search_path = star, staging, ledger")
 
 

@@ -43,7 +43,10 @@ FROM (
     INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid
     WHERE n.nspname = ANY (%(schemas)s)
         AND t.relkind IN ('r', 'p')
-        AND (n.nspname <> %(star)s OR t.relname = ANY (%(tables)s))
+        AND CASE
+            WHEN n.nspname = %(star)s THEN t.relname = ANY (%(tables)s)
+            ELSE strpos(obj_description(t.oid, 'pg_class'), %(mark)s) > 0
+        END
         AND NOT pg_has_role(t.relowner, 'USAGE')
 ) AS lacking
 ORDER BY place, name;

@@ -1,0 +1,105 @@
+"""Mark what the product makes beside a star, and drop nothing but what bears the mark.
+
+A mark is a comment that names the product, the star and the run. What else stands in the schemas
+beside a star belongs to somebody else.
+"""
+
+import psycopg
+from psycopg import sql
+
+from sparkify_bulk import statements
+from sparkify_bulk.connection import Connection
+from sparkify_bulk.errors import SparkifyBulkError
+from sparkify_bulk.ledger import TABLES as LEDGER
+from sparkify_bulk.settings import Schemas
+from sparkify_bulk.stage import TABLES as STAGED
+from sparkify_bulk.stage import use_schemas
+from sparkify_bulk.tables import NAMES
+
+# No other names are the product's: a regular expression.
+_NAMES = "^({}|({})_[0-9]+_[0-9]+)$".format("|".join((*NAMES, *LEDGER)), "|".join(STAGED))
+_NAMED = 5
+
+
+def foreign(connection: Connection, names: Schemas) -> list[str]:
+    """Name what stands in the schemas beside a star and isn't the product's."""
+    beside = [names.staging, names.build, names.ledger]
+    with connection.transaction():
+        use_schemas(connection, "pg_catalog")
+        found = connection.execute(statements.read("marks/foreign"), _parameters(names, beside))
+        return [name for (name,) in found]
+
+
+def refuse_foreign(connection: Connection, names: Schemas) -> None:
+    """Refuse to work where somebody else keeps something in the schemas beside a star.
+
+    Raises:
+        SparkifyBulkError: names what it is.
+    """
+    found = foreign(connection, names)
+    if not found:
+        return
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    raise SparkifyBulkError(
+        f"the schemas beside the star {names.star} are kept for the loader, "
+        f"but hold what it did not make: {', '.join(found[:_NAMED])}{more}",
+        hint="move it to another schema, or name another star by --schema; if sparkify-bulk made "
+        "it (restored without comments, or its schema was renamed), mark it: "
+        f"COMMENT ON TABLE … IS '{names.mark('restored')}';",
+    )
+
+
+def make_schema(connection: Connection, names: Schemas, name: str) -> None:
+    """Make one of a star's schemas where it doesn't exist, and mark it unless it is the star's own.
+
+    To ask first needs no right to make one.
+    """
+    with connection.transaction():
+        # Operators are looked up by the path, too.
+        use_schemas(connection, name)
+        exists = connection.execute(
+            "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (name,)
+        ).fetchone()
+        if exists:
+            return
+        schema = sql.Identifier(name)
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
+        if name != names.star:
+            text = sql.Literal(names.mark(name.removeprefix(f"{names.star}_")))
+            connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(schema, text))
+
+
+def leftovers(connection: Connection, names: Schemas) -> list[tuple[str, str, int]]:
+    """Return the tables of runs in staging and build: schema, name, size in bytes."""
+    parameters = _parameters(names, [names.staging, names.build])
+    return connection.execute(statements.read("marks/tables"), parameters).fetchall()
+
+
+def drop_tables(connection: Connection, names: Schemas) -> None:
+    """Drop the tables that runs left in staging and build; never what somebody else made.
+
+    Raises:
+        SparkifyBulkError: something of somebody else's depends on them: names it.
+    """
+    with connection.transaction():
+        use_schemas(connection, "pg_catalog")
+        tables = leftovers(connection, names)
+    if not tables:
+        return
+    listed = sql.SQL(", ").join(sql.Identifier(schema, table) for schema, table, _ in tables)
+    try:
+        with connection.transaction():
+            # Should a crash bring them back, the next run drops them again.
+            connection.execute("SET LOCAL synchronous_commit = off")
+            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(listed))
+    except psycopg.errors.DependentObjectsStillExist as error:
+        what = "; ".join((error.diag.message_detail or "").splitlines())
+        raise SparkifyBulkError(
+            f"tables that runs left beside the star {names.star} can't be dropped: {what}",
+            hint="drop what depends on them, or let it look at the star's own tables; "
+            "then run again",
+        ) from error
+
+
+def _parameters(names: Schemas, schemas: list[str]) -> dict[str, object]:
+    return {"schemas": schemas, "names": _NAMES, "mark": names.mark("")}

@@ -1,0 +1,10 @@
+-- The tables of runs in the schemas of staging and build: those that bear the product's mark and a name
+-- of its own, with their sizes.
+SELECT n.nspname, t.relname, pg_table_size(t.oid)
+FROM pg_class AS t
+INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid
+WHERE n.nspname = ANY (%(schemas)s)
+    AND t.relkind = 'r'
+    AND t.relname ~ %(names)s
+    AND strpos(obj_description(t.oid, 'pg_class'), %(mark)s) > 0
+ORDER BY n.nspname, t.relname;
