@@ -40,6 +40,8 @@ PARAMETERS: dict[str, Any] = {
     "names": "^x$",
     "mark": "x",
     "tables": ["users"],
+    "relations": [1],
+    "privileges": ["SELECT"],
     "kind": "songs",
     "files": ["a.json"],
     "ids": [1],
