@@ -1,6 +1,7 @@
 """Show how a run goes on: bars on a terminal, quiet log lines elsewhere."""
 
 import logging
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -15,11 +16,15 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column, Table
 from rich.text import Text
 
 from sparkify_bulk.report import Phase, readable_size, thousands
 
 logger = logging.getLogger("sparkify_bulk")
+
+# Columns of a terminal below which bars and sizes are left out.
+_ROOM_FOR_ALL = 76
 
 
 def costs(phase: Phase) -> str:
@@ -38,6 +43,10 @@ class LogWatch:
     def begin(self, phase: str) -> None:
         """Write what begins, where somebody wants to know."""
         logger.debug("%s: begins", phase)
+
+    def note(self, text: str) -> None:
+        """Write what takes long."""
+        logger.info("%s", text)
 
     def expect(self, *, files: int, bytes_: int) -> None:
         """Write how much there is to read, where somebody wants to know."""
@@ -59,18 +68,38 @@ class LogWatch:
             logger.debug("%s", costs(part))
 
 
-class _Handled(ProgressColumn):
-    """Files, bytes and records a second of a phase that reads files."""
+class _Field(ProgressColumn):
+    """What a phase handled so far, in figures; blank where it reads no files."""
+
+    def __init__(self, heading: str, show: Callable[[Task], str]) -> None:
+        """Show this of a task below a heading."""
+        super().__init__(Column(heading, justify="right", no_wrap=True))
+        self._show = show
 
     def render(self, task: Task) -> Text:
-        files, total = task.fields["files"], task.fields["all_files"]
-        if not files:
-            return Text("")
-        some = f"{files:,}/{total:,}" if total and files < total else f"{files:,}"
-        done = readable_size(int(task.completed))
-        rate = task.fields["rate"]
-        pace = f" {thousands(rate)} rec/s" if rate else ""
-        return Text(f"{some} files {done}{pace}", style="dim")
+        """Return what is shown of a task."""
+        return Text(self._show(task) if task.fields["files"] else "")
+
+
+def _files(task: Task) -> str:
+    files, total = task.fields["files"], task.fields["all_files"]
+    return f"{files:,}/{total:,}" if total and files < total else f"{files:,}"
+
+
+def _pace(task: Task) -> str:
+    rate = task.fields["rate"]
+    return thousands(rate) if rate else ""
+
+
+class _Labelled(Progress):
+    """Bars in a table whose columns have headings."""
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        """Return the table of all bars."""
+        table = super().make_tasks_table(tasks)
+        table.show_header = True
+        table.header_style = "dim"
+        return table
 
 
 class TerminalWatch:
@@ -78,18 +107,28 @@ class TerminalWatch:
 
     def __init__(self, console: Console) -> None:
         """Draw on this console."""
-        self._progress = Progress(
+        wide = console.width >= _ROOM_FOR_ALL
+        self._progress = _Labelled(
             SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description:<17}"),
-            BarColumn(bar_width=8),
-            _Handled(),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.description}", table_column=Column("phase", no_wrap=True)),
+            *([BarColumn(bar_width=8)] if wide else []),
+            _Field("files", _files),
+            *([_Field("size", lambda task: readable_size(int(task.completed)))] if wide else []),
+            _Field("records/s", _pace),
+            TimeRemainingColumn(
+                compact=True,
+                elapsed_when_finished=True,
+                table_column=Column("left/took", justify="right", no_wrap=True),
+            ),
             console=console,
         )
         self._task: TaskID | None = None
+        self._starting: TaskID | None = None
+        self._phase = ""
 
     def __enter__(self) -> Self:
-        """Begin to draw."""
+        """Begin to draw, at once: what runs need takes a while to import."""
+        self._starting = self._add("starting")
         self._progress.start()
         return self
 
@@ -106,8 +145,21 @@ class TerminalWatch:
 
     def begin(self, phase: str) -> None:
         """Draw the bar of a phase."""
-        self._task = self._progress.add_task(
-            phase, total=None, files=0, all_files=None, records=0, rate=None
+        self._phase = phase
+        if self._starting is None:
+            self._task = self._add(phase)
+        else:
+            self._progress.reset(self._starting, description=phase)
+            self._task, self._starting = self._starting, None
+
+    def note(self, text: str) -> None:
+        """Draw what takes long in place of the phase's name, until the phase ends."""
+        if self._task is not None:
+            self._progress.update(self._task, description=text)
+
+    def _add(self, name: str) -> TaskID:
+        return self._progress.add_task(
+            name, total=None, files=0, all_files=None, records=0, rate=None
         )
 
     def expect(self, *, files: int, bytes_: int) -> None:
@@ -137,5 +189,7 @@ class TerminalWatch:
             return
         total = self._progress.tasks[self._task].total or 1
         rate = phase.records / max(phase.seconds, 0.001)
-        self._progress.update(self._task, total=total, completed=total, rate=rate)
+        self._progress.update(
+            self._task, description=self._phase, total=total, completed=total, rate=rate
+        )
         self._task = None

@@ -40,11 +40,11 @@ def summary(report: Report, *, verbose: bool = False, options: str = "") -> Rend
         verbose: show its phases, too.
         options: what the next command needs to find the same star, with a blank before it.
     """
-    peak = readable_size(report.peak_rss_bytes)
-    head = Text(f"{report.command}, run {report.run_id}: {report.target}, peak memory {peak}")
+    head = Text(f"{report.command}, run {report.run_id}: {report.target}")
     parts: list[RenderableType] = [head, "", _inputs(report), "", _tables(report), ""]
     if verbose:
-        parts += [_phases(report.phases), ""]
+        peak = Text(f"peak memory: {readable_size(report.peak_rss_bytes)}")
+        parts += [_phases(report.phases), "", peak, ""]
     return Group(*parts, *_result(report, options))
 
 

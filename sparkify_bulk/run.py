@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -52,10 +52,13 @@ _SETTLE_PAUSE_SECONDS = 0.5
 
 
 class Watch(Protocol):
-    """Somebody who watches a run: told what begins, what goes on, and what has ended."""
+    """A progress listener: told what begins, how far it is, and what has ended."""
 
     def begin(self, phase: str) -> None:
         """Tell that a phase begins."""
+
+    def note(self, text: str) -> None:
+        """Tell what takes long within the phase."""
 
     def expect(self, *, files: int, bytes_: int) -> None:
         """Tell how much there is to read in a phase, once that is known."""
@@ -68,9 +71,12 @@ class Watch(Protocol):
 
 
 class Unwatched:
-    """Nobody watches."""
+    """A no-op progress listener."""
 
     def begin(self, phase: str) -> None:
+        """Do nothing."""
+
+    def note(self, text: str) -> None:
         """Do nothing."""
 
     def expect(self, *, files: int, bytes_: int) -> None:
@@ -124,7 +130,7 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
     names = schemas(settings.schema)
     try:
         watch.begin("connect")
-        dsn, target = find_server(settings.dsn)
+        dsn, target = find_server(settings.dsn, watch.note)
         with (
             _refusals(dsn, partial(rights.lacking_to_run, names=names)),
             connect(dsn, create_database=settings.create_database) as control,
@@ -192,15 +198,20 @@ def libpq_environment(dsn: str) -> dict[str, str]:
     }
 
 
-def find_server(dsn: str | None) -> tuple[str, str]:
-    """Return the connection string of the server to use; and its name, if it is the embedded."""
+def find_server(dsn: str | None, tell: Callable[[str], None] = logger.info) -> tuple[str, str]:
+    """Return the connection string of the server to use; and its name, if it is the embedded.
+
+    Args:
+        dsn: libpq connection string or URL; None for libpq's environment, or the embedded server.
+        tell: called with what is done, where that takes long.
+    """
     if dsn:
         return dsn, ""
     if libpq_is_configured():
         return "", ""
     from sparkify_bulk import embedded  # noqa: PLC0415 - only where it is needed
 
-    server = embedded.ensure_running()
+    server = embedded.ensure_running(tell=tell)
     logger.warning(
         "No database named: using the EMBEDDED PostgreSQL %s, data in %s (choose with --dsn)",
         server.version,

@@ -11,6 +11,7 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from rich.console import Console
 from trees import Tree, event, song
 
 import sparkify_bulk
-from sparkify_bulk import bench, render, report, statements
+from sparkify_bulk import bench, embedded, render, report, statements
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.records import REASONS
 
@@ -114,7 +115,7 @@ def test_the_reports_tables_fit_the_terminal(star: str, tree: Tree, width: int) 
     for command in (["reload", "-v"], ["plan"]):
         target = ["--logs", str(tree.log_folder), "--dsn", star, "--schema", "other"]
         _, lines = at_terminal(width, *command, *target)
-        lines = [line for line in lines if "peak memory" not in line]
+        lines = [line for line in lines if ", run " not in line]
         assert lines
         assert max(map(cell_len, lines)) <= width
 
@@ -209,6 +210,55 @@ def test_a_run_with_rejects_names_the_command_that_lists_them(database: str, tre
     assert done.stdout.splitlines()[-2:] == [
         said, "next: sparkify-bulk rejects --schema music, sparkify-bulk show --schema music",
     ]  # fmt: skip
+
+
+def test_progress_labels_its_columns(database: str, committed: Path) -> None:
+    """At any width; the last frame shows every phase with what it handled."""
+    for width in WIDTHS:
+        code, lines = at_terminal(width, "reload", str(committed), "--dsn", database, stderr=True)
+        assert code == 0
+        labels = {"phase", "files", "records/s", "left/took"} | ({"size"} if width > 60 else set())
+        assert set(lines[-6].split()) == labels
+        assert re.search(r"stage events .* 7 .*k +00:00", lines[-3])
+        assert max(map(cell_len, lines[-6:])) <= width
+
+
+def test_something_is_shown_before_heavy_modules_are_imported(tree: Tree) -> None:
+    """They take longer than anybody likes to wait: here they can't be imported at all."""
+    tree.logs("a.json", event())
+    code = (
+        "import sys\nsys.modules |= dict.fromkeys(('polars', 'psycopg'))\n"
+        "from sparkify_bulk.cli import main\nmain()"
+    )
+    ours, theirs = pty.openpty()
+    done = subprocess.Popen(
+        [sys.executable, "-c", code, "reload", "--logs", tree.log_folder],
+        stdout=subprocess.DEVNULL, stderr=theirs, env=os.environ | {"TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError), os.fdopen(ours, "rb", buffering=0) as screen:
+        while block := screen.read(65536):
+            shown += block
+    assert done.wait() == 1
+    assert b"starting" in shown.partition(b"Traceback")[0]
+
+
+def test_what_takes_long_at_the_first_start_is_named(
+    committed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place of the phase, while it lasts."""
+    with tempfile.TemporaryDirectory(prefix="sb-", dir="/tmp") as folder:
+        home = Path(folder, "home")
+        Path(folder).chmod(0o711)
+        monkeypatch.setenv("SPARKIFY_BULK_HOME", str(home))
+        try:
+            code, lines = at_terminal(80, "reload", str(committed), stderr=True)
+        finally:
+            embedded.stop(home)
+    assert code == 0
+    assert "creating the embedded PostgreSQL" in "".join(lines)
+    assert "starting the embedded PostgreSQL" in "".join(lines)
 
 
 # --- rejects --------------------------------------------------------------------------------------

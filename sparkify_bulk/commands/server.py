@@ -36,6 +36,11 @@ def psql(dsn: str | None, schema: str, arguments: tuple[str, ...]) -> None:
     os.execv(program, ["psql", *arguments])  # noqa: S606 - no shell is wanted
 
 
+def _tell(text: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"{text} …", err=True)
+
+
 @click.group()
 def db() -> None:
     """Start, stop and find the embedded PostgreSQL.
@@ -62,7 +67,7 @@ def start(port: int | None) -> None:
     """
     from sparkify_bulk import embedded
 
-    server = embedded.ensure_running(port=port)
+    server = embedded.ensure_running(port=port, tell=_tell)
     click.echo(server.url)
     if server.listens:
         click.echo(f"The password is in {server.home / 'password'}.", err=True)
@@ -90,7 +95,7 @@ def url(*, with_password: bool) -> None:
     """
     from sparkify_bulk import embedded
 
-    server = embedded.ensure_running()
+    server = embedded.ensure_running(tell=_tell)
     click.echo(server.url_with_password if with_password else server.url)
 
 
