@@ -44,7 +44,7 @@ def export_text(raw: bytes) -> str:
 
 
 TABLES = ("runs", "files", "rejects")
-_INDEXES = ("files_key", "rejects_by_run")
+_INDEXES = ("files_by_name", "rejects_by_run")
 
 
 def make_ledger(connection: Connection, names: Schemas) -> None:
@@ -116,7 +116,7 @@ def make_files(connection: Connection) -> None:
 
 def complete_files(connection: Connection) -> int:
     """Give the table of files in sight its key; return how many there are."""
-    connection.execute(statements.read("ledger/files_key"))
+    connection.execute(statements.read("ledger/files_by_name"))
     (files,) = connection.execute(statements.read("checks/files")).fetchone() or (0,)
     return int(files)
 

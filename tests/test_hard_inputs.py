@@ -1,13 +1,20 @@
 """Hard inputs, as data: each is either read right or rejected for the right reason."""
 
+import bz2
 import gzip
 import itertools
 import json
+import lzma
 import os
 import pwd
+import random
+import re
+import string
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +274,126 @@ def test_links_are_followed_where_asked_and_loops_are_not(
         tree.root, dsn=module_database, schema="followed", follow_links=True
     )
     assert (report.input.events.files, report.input.events.accepted) == (2, 2)
+
+
+def test_a_path_may_be_as_long_as_the_system_takes(module_database: str, tree: Tree) -> None:
+    """Names of thousands of random bytes are on record like any others, and known to a load."""
+    chance = random.Random(1)
+    for kind, record in (("song_data", song(1)), ("log_data", event(1))):
+        parts = []
+        while len("/".join(parts)) < 3600:
+            parts.append("é" + "".join(chance.choices(string.ascii_letters + string.digits, k=200)))
+        deep = tree.root / kind
+        deep.joinpath(*parts).mkdir(parents=True)
+        (deep.joinpath(*parts) / "a.json").write_bytes(lines(record, b"noise"))
+    for command, files in (("reload", 1), ("load", 0)):
+        run = getattr(sparkify_bulk, command)
+        report = run(tree.root, dsn=module_database, schema="long", jobs=2)
+        assert (report.input.songs.files, report.input.events.files) == (files, files)
+    star = read_star(module_database, "long")
+    assert (len(star["songs"]), len(star["songplays"])) == (1, 1)
+    path = next(tree.song_folder.rglob("*.json"))
+    path.write_bytes(lines(song(1), song(2)))
+    report = sparkify_bulk.load(tree.root, dsn=module_database, schema="long")
+    assert report.input.songs.files == 1
+    assert len(query(module_database, "SELECT file FROM long_ledger.files")) == 2
+
+
+def odd_file(chance: random.Random, number: int) -> bytes:
+    """Return one of twenty-four kinds of files that nobody wants."""
+    noise = chance.randbytes(chance.randrange(1, 4000))
+    text = lines(*(event(n, userId="666") for n in range(chance.randrange(1, 30))))
+    half = text[: chance.randrange(len(text))]
+    packed = chance.choice([gzip.compress, zstd.compress])(text)
+    kinds = [
+        noise,
+        b"",
+        bytes(len(noise)),
+        noise[:100] * 30,
+        b"x^" + noise,
+        b"x\x01" + text,
+        zlib.compress(text),
+        b"\x1f\x8b" + noise,
+        b"\x28\xb5\x2f\xfd" + noise,
+        b"\x50\x2a\x4d\x18" + noise,
+        packed[: chance.randrange(len(packed))],
+        packed + noise,
+        gzip.compress(packed),
+        gzip.compress(noise),
+        zstd.compress(noise),
+        bz2.compress(text),
+        lzma.compress(text),
+        b"PK\3\4" + noise,
+        text.decode().encode(chance.choice(["utf-16", "utf-16-be", "utf-32", "utf-32-le"])),
+        b"version https://git-lfs.github.com/spec/v1\n" + text[:40],
+        chance.choice([b"[", b'{"a":']) * chance.randrange(1, 5000),
+        b'{"page": "NextSong", "ts": ' + b"9" * chance.randrange(1, 9000) + b"}",
+        b'{"page": NaN, "ts": 1e999999999999999999999}\n' + half,
+        half.replace(b'"', b"'"),
+    ]
+    return kinds[number % len(kinds)]
+
+
+@pytest.mark.parametrize("command", ["reload", "load"])
+def test_a_thousand_odd_files_cost_no_good_one(
+    module_database: str, tree: Tree, command: str
+) -> None:
+    """Whatever lies among good files, these load, the books balance, and messages are plain."""
+    chance = random.Random(command)
+    packings = {
+        "json": bytes,
+        "JSONL": bytes,
+        "json.gz": gzip.compress,
+        "ndjson.zst": zstd.compress,
+    }
+    for number in range(100):
+        ending, pack = chance.choice(list(packings.items()))
+        tree.logs(f"{number % 7}/g{number:03}.{ending}", pack(lines(event(number))))
+        tree.songs(f"{number % 7}/g{number:03}.{ending}", pack(lines(song(number))))
+    for number in range(1000):
+        ending = chance.choice(["json", "json", "ndjson", "json.gz", "jsonl.zst"])
+        write = chance.choice([tree.logs, tree.songs])
+        write(f"{number % 7}/{chance.randrange(10**6):06}.{ending}", odd_file(chance, number))
+    schema = f"odd_{command}"
+    older = Tree(tree.root / "older").logs("a.json", event(1)).parent
+    sparkify_bulk.reload(logs=older, dsn=module_database, schema=schema)
+    report = getattr(sparkify_bulk, command)(tree.root, dsn=module_database, schema=schema, jobs=2)
+    for books in (report.input.songs, report.input.events):
+        assert books.records == books.accepted + books.filtered + books.rejected
+    star = read_star(module_database, schema)
+    assert {f"SO{number:03}" for number in range(100)} <= {row[0] for row in star["songs"]}
+    found = query(
+        module_database,
+        sql.SQL("SELECT item_in_session FROM {}.songplays WHERE user_id = 7").format(
+            sql.Identifier(schema)
+        ),
+    )
+    assert sorted(found) == [(number,) for number in range(100)]
+    details = query(
+        module_database,
+        sql.SQL("SELECT DISTINCT detail FROM {}.rejects").format(
+            sql.Identifier(f"{schema}_ledger")
+        ),
+    )
+    assert len(details) > 10
+    for (detail,) in details:
+        assert not re.search(r"unexpected|b'|\\x|Error", detail), detail
+
+
+@pytest.mark.parametrize("year", [1901, 1969, 2262, 2263, 2446])
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
+def test_a_file_may_be_of_any_time(module_database: str, tree: Tree, year: int, name: str) -> None:
+    """Changed before 1970 or beyond what 64 bits of nanoseconds hold, it is read once."""
+    for path in (tree.songs(name, song(1)), tree.logs(name, event(1))):
+        seconds = int((datetime(year, 6, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).days)
+        os.utime(path, (0, seconds * 86400))
+    schema = f"s{next(_schemas)}"
+    for command, files in (("reload", 1), ("load", 0)):
+        run = getattr(sparkify_bulk, command)
+        report = run(tree.root, dsn=module_database, schema=schema, jobs=2)
+        assert (report.input.songs.files, report.input.events.files) == (files, files)
+        assert report.status == "succeeded"
+    drop_star(module_database, schema)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ INSERT INTO files
 SELECT kind, file, run_id, bytes, modified_ns, records, accepted, filtered, rejected, digest
 FROM staged_files
 ORDER BY kind, file
-ON CONFLICT (kind, file) DO UPDATE SET
+ON CONFLICT (kind, hashtextextended(file, 0), hashtextextended(file, 1)) DO UPDATE SET
     run_id = excluded.run_id,
     bytes = excluded.bytes,
     modified_ns = excluded.modified_ns,
