@@ -55,8 +55,8 @@ class Facts:
         schema: where the star lives.
         run: its row in the ledger; `report` may be missing where it failed.
         history: rows of the latest runs, newest first.
-        rejects: rows of `reason`, `rejects`, `settled`, `file`, `line`, `column`, `detail`: the
-            first few of each reason.
+        rejects: rows of `reason`, `rejects`, `settled`, `superseded`, `file`, `line`, `column`,
+            `detail`: the first few of each reason.
         star: None where there is none that this version knows.
     """
 

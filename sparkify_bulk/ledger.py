@@ -136,6 +136,14 @@ def keep_rejects(connection: Connection, run_id: int) -> int:
     return moved.rowcount
 
 
+def carry_settled(connection: Connection, run_id: int) -> None:
+    """Let rejects of a load stay settled that were settled when their file was read before.
+
+    The ledger's schema must be in sight, with the run's rejects, and without its files yet.
+    """
+    connection.execute(statements.read("ledger/carry_settled"), {"run_id": run_id})
+
+
 def complete_run(connection: Connection, run_id: int, report: Report, *, exit_code: int) -> None:
     """Complete a run's record. The ledger's schema must be in sight."""
     connection.execute(

@@ -427,7 +427,7 @@ def _rejects(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Return rejects by reason, with examples of each."""
     return [
         {"reason": reason, "rejects": first["rejects"], "settled": first["settled"],
-         "examples": Table(
+         "superseded": first["superseded"], "examples": Table(
              ("file", "line", "column", "detail"),
              [(row["file"], row["line"], row["column"], row["detail"]) for row in (first, *rest)],
          )}

@@ -220,9 +220,10 @@ def _load(settings: Settings, watch: Watch, listers: Listers | None) -> Report:
         _tell_left_out(manifests)
         _merge_live(run, target)
         with phase(run, "commit"):
-            use_schemas(run.publisher, run.schemas.ledger)
-            ledger.keep_files(run.publisher)
             _keep_rejects(run)
+            ledger.carry_settled(run.publisher, run.run_id)
+            ledger.keep_files(run.publisher)
+            unsee_staging(run.publisher)
             _publish(run)
     return run.report
 
@@ -380,13 +381,13 @@ def _keep_aside(run: Run, target: Target) -> None:
     sent = {"staged_rejects": run.sent["staged_rejects"]}
     merge.check_staged(run.publisher, sent)
     _keep_rejects(run)
+    unsee_staging(run.publisher)
 
 
 def _keep_rejects(run: Run) -> None:
     """Move rejects to the ledger, and compare those kept with those counted."""
     use_schemas(run.publisher, run.schemas.ledger)
     kept = ledger.keep_rejects(run.publisher, run.run_id)
-    unsee_staging(run.publisher)
     rejected = run.report.input.songs.rejected + run.report.input.events.rejected
     if not kept == rejected == run.report.rejects.count:
         raise BooksError(f"{rejected} records were rejected, {kept} are on record")

@@ -19,13 +19,14 @@ from psycopg import sql
 from trees import MOMENT, Tree, drop_star, event, lines, query, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk import pipeline
+from sparkify_bulk import facts, pipeline
 from sparkify_bulk.cli import cli
+from sparkify_bulk.connection import connect
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.manifest import Kind
 from sparkify_bulk.merge import Difference
 from sparkify_bulk.report import Report
-from sparkify_bulk.settings import Settings
+from sparkify_bulk.settings import Settings, schemas
 from sparkify_bulk.tables import NAMES
 
 _schemas = itertools.count(1)
@@ -621,6 +622,52 @@ def test_rejects_of_a_file_read_again_since_are_not_replayed(rejected: str, tree
     report = replay(rejected, repaired={1: lines(event(9)), 2: lines(event(10))})
     assert report.input.events.records == 0
     assert read_star(rejected) == before
+
+
+def states(dsn: str, run_id: int) -> list[str]:
+    """Return the states of a run's rejects, as the command has them."""
+    listed = command("rejects", "--dsn", dsn, "--run", str(run_id), "--json").stdout
+    return [json.loads(line)["state"] for line in listed.splitlines()]
+
+
+def test_a_log_that_grows_every_night_keeps_its_bad_line_open_once(star: str, tree: Tree) -> None:
+    """Only the newest reading's reject is open: in the list, on the page and for a replay."""
+    for night in range(1, 4):
+        tree.logs("3.json", event(4), BROKEN_PLAY, *(event(4 + n) for n in range(night)))
+        run_id = sparkify_bulk.load(tree.root, dsn=star).run_id
+    assert [states(star, n) for n in (run_id - 2, run_id - 1, run_id)] == [
+        ["superseded"],
+        ["superseded"],
+        ["open"],
+    ]
+    assert "superseded" in command("rejects", "--dsn", star, "--run", str(run_id - 1)).output
+    assert "open" not in command("rejects", "--dsn", star).output
+    with connect(star) as connection:
+        pages = [facts.read(connection, schemas("sparkify"), n) for n in (run_id - 1, run_id)]
+    assert [page.rejects[0]["superseded"] for page in pages] == [1, 0]
+    assert replay(star).rejects.count == 1
+    # A run that failed hasn't read the file for the star.
+    tree.logs("3.json", event(4), BROKEN_PLAY, BROKEN_PLAY)
+    with pytest.raises(SparkifyBulkError):
+        sparkify_bulk.load(tree.root, dsn=star, max_rejects=1)
+    assert (states(star, run_id), replay(star).rejects.count) == (["open"], 1)
+
+
+def test_a_reject_that_was_settled_stays_settled_while_its_log_grows(star: str, tree: Tree) -> None:
+    """The same bytes in the same place are no new reject; other bytes there are; so is a reload."""
+    tree.logs("3.json", event(4), BROKEN_PLAY)
+    sparkify_bulk.load(tree.root, dsn=star)
+    settled = replay(star, repaired={1: lines(event(6))}).run_id
+    for night in range(2):
+        tree.logs("3.json", event(4), BROKEN_PLAY, event(5 + night), *[b"{torn"] * night)
+        run_id = sparkify_bulk.load(tree.root, dsn=star).run_id
+    assert states(star, run_id) == ["settled", "open"]
+    assert f"settled by {settled}" in command("rejects", "--dsn", star).output
+    assert replay(star).rejects.count == 1
+    tree.logs("3.json", event(4), BROKEN_PLAY.replace(b"{", b"{ "), event(5))
+    assert states(star, sparkify_bulk.load(tree.root, dsn=star).run_id or 0) == ["open"]
+    tree.logs("3.json", event(4), BROKEN_PLAY, event(5))
+    assert states(star, sparkify_bulk.reload(tree.root, dsn=star).run_id or 0) == ["open"]
 
 
 def test_a_rejected_song_replayed_claims_its_plays(star: str, tree: Tree) -> None:

@@ -70,6 +70,21 @@ def test_rejects_settled_by_an_old_replay_go_too(grown: str) -> None:
     assert left(grown) == ([3, 4], [3])
 
 
+@pytest.mark.parametrize("ahead", [1, 2, 3, 4])
+def test_a_clock_that_jumped_neither_ends_a_prune_nor_costs_the_last_success(
+    grown: str, tree: Tree, ahead: int
+) -> None:
+    """A run from the future stays, with the runs that settled what stays; the others go."""
+    query(grown, f"UPDATE {LEDGER}.rejects SET settled_by = run_id + 1")
+    for run_id in (1, 2, 3, 4):
+        age(grown, run_id, timedelta(days=500))
+    age(grown, ahead, timedelta(days=-90_000))
+    assert run("prune", "--older-than", "1d", "--dsn", grown).returncode == 0
+    assert left(grown)[0] == list(range(ahead, 5))
+    report = json.loads(run("load", str(tree.root), "--dsn", grown, "--json").stdout)
+    assert report["tables"]["songplays"] == {"inserted": 0, "updated": 0, "rows": 3}
+
+
 def test_an_empty_ledger_has_nothing_to_prune(database: str) -> None:
     """Without a star, or a ledger, nothing is deleted and nothing fails."""
     done = run("prune", "--older-than", "90d", "--dsn", database)

@@ -151,12 +151,12 @@ def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool, limit: in
         "column",
         "reason",
         "detail",
-        "settled by",
+        "state",
     )
-    found = [[row[name.replace(" ", "_")] for name in columns] for row in islice(rows, limit)]
+    found = [[*(row[name] for name in columns[:-1]), _state(row)] for row in islice(rows, limit)]
     more = next(rows, None) is not None
-    # Most runs' rejects were never replayed.
-    if not any(settled for *_, settled in found):
+    # Most runs' rejects are.
+    if all(state == "open" for *_, state in found):
         columns, found = columns[:-1], [row[:-1] for row in found]
     if found:
         render.console().print(render.listing(columns, found))
@@ -166,6 +166,11 @@ def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool, limit: in
         click.echo(
             f"Only the first {limit:,}; see --limit, --by-reason, or --output for all.", err=True
         )
+
+
+def _state(row: dict[str, Any]) -> str:
+    """Return in a word or two whether a reject can still be replayed."""
+    return f"settled by {row['settled_by']}" if row["state"] == "settled" else str(row["state"])
 
 
 @rejects.command()

@@ -1,8 +1,16 @@
--- The rejects of one run, filtered by reason and file where these are named.
+-- The rejects of one run, filtered by reason and file where these are named. state: settled by a
+-- replay; superseded where the file's latest reading is another run's, or the run failed; else open.
 SELECT
-    run_id, file, line, "offset", "column", reason, detail, raw, reject_id, kind, settled_by
-FROM rejects
-WHERE run_id = %(run_id)s
-    AND reason = coalesce(%(reason)s::text, reason)
-    AND file = coalesce(%(file)s::text, file)
-ORDER BY reject_id;
+    r.run_id, r.file, r.line, r."offset", r."column", r.reason, r.detail, r.raw, r.reject_id, r.kind,
+    r.settled_by,
+    CASE
+        WHEN r.settled_by IS NOT NULL THEN 'settled'
+        WHEN f.run_id IS NULL THEN 'superseded'
+        ELSE 'open'
+    END AS state
+FROM rejects AS r
+LEFT JOIN files AS f ON r.kind = f.kind AND r.file = f.file AND r.run_id = f.run_id
+WHERE r.run_id = %(run_id)s
+    AND r.reason = coalesce(%(reason)s::text, r.reason)
+    AND r.file = coalesce(%(file)s::text, r.file)
+ORDER BY r.reject_id;

@@ -1,13 +1,21 @@
 -- Delete the rejects of the runs that prune_runs.sql deletes.
-DELETE FROM rejects
-WHERE run_id IN (
-    SELECT old.run_id
-    FROM runs AS old
-    WHERE old.started_at < %(before)s
-        AND old.run_id < (
+WITH old AS (
+    SELECT run_id
+    FROM runs
+    WHERE started_at < %(before)s
+        AND run_id < (
             SELECT max(kept.run_id)
             FROM runs AS kept
             WHERE kept.status IN ('succeeded', 'succeeded_with_rejects')
                 AND kept.command <> 'verify'
         )
-);
+)
+
+DELETE FROM rejects
+WHERE run_id IN (SELECT old.run_id FROM old)
+    AND run_id NOT IN (
+        SELECT settled.settled_by
+        FROM rejects AS settled
+        WHERE settled.settled_by IS NOT NULL
+            AND settled.run_id NOT IN (SELECT old.run_id FROM old)
+    );

@@ -1,21 +1,26 @@
--- Rejects of a run by reason: how many, how many of them are settled, and the first few of each. Not
--- their raw text: that is for those who may read the ledger.
+-- Rejects of a run by reason: how many, how many of them a replay settled, how many are out of date
+-- (their file was read again since, or the run failed), and the first few of each. Not their raw
+-- text: that is for those who may read the ledger.
 SELECT
     reason,
     rejects,
     settled,
+    superseded,
     left(file, 300) AS file,
     line,
     "column",
     left(detail, 300) AS detail
 FROM (
     SELECT
-        reason, file, line, "column", detail, reject_id,
-        count(*) OVER (PARTITION BY reason) AS rejects,
-        count(settled_by) OVER (PARTITION BY reason) AS settled,
-        row_number() OVER (PARTITION BY reason ORDER BY reject_id) AS place
-    FROM rejects
-    WHERE run_id = %(run_id)s
+        r.reason, r.file, r.line, r."column", r.detail, r.reject_id,
+        count(*) OVER (PARTITION BY r.reason) AS rejects,
+        count(r.settled_by) OVER (PARTITION BY r.reason) AS settled,
+        count(*) FILTER (WHERE r.settled_by IS NULL AND f.run_id IS NULL)
+            OVER (PARTITION BY r.reason) AS superseded,
+        row_number() OVER (PARTITION BY r.reason ORDER BY r.reject_id) AS place
+    FROM rejects AS r
+    LEFT JOIN files AS f ON r.kind = f.kind AND r.file = f.file AND r.run_id = f.run_id
+    WHERE r.run_id = %(run_id)s
 ) AS counted
 WHERE place <= %(limit)s
 ORDER BY rejects DESC, reason, reject_id;
