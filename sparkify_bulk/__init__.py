@@ -32,6 +32,7 @@ class Options(TypedDict, total=False):
     schema: str
     jobs: int
     max_rejects: int | None
+    max_shrink: float
     max_age: timedelta | None
     create_database: bool
     wait: float

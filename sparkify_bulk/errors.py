@@ -6,6 +6,7 @@ SparkifyBulkError            1  the run failed
 │   └── EmbeddedServerError  4  the embedded PostgreSQL can't be started
 ├── StarBusyError            5  another run holds the star
 ├── RejectLimitError         6  more rejects than allowed, star untouched
+├── ShrinkError              8  the new star is much smaller than the old one, star untouched
 └── BooksError               1  the counts of a run don't balance, star untouched
 """
 
@@ -100,6 +101,12 @@ class RejectLimitError(SparkifyBulkError):
     """More records were rejected than `max_rejects` allows; the star is untouched."""
 
     exit_code = 6
+
+
+class ShrinkError(SparkifyBulkError):
+    """The new star is much smaller than the old one, which is untouched."""
+
+    exit_code = 8
 
 
 class BooksError(SparkifyBulkError):

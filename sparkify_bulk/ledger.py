@@ -130,6 +130,13 @@ def last_rows(connection: Connection) -> dict[str, int] | None:
     return {name: table["rows"] for name, table in row[0]["tables"].items()} if row else None
 
 
+def rows_of_last_run(connection: Connection, schema: str) -> dict[str, int]:
+    """Return how many rows each table had after the last run; nothing where none is on record."""
+    for row in _rows(connection, schema, "ledger/last_report", {}):
+        return {name: table["rows"] for name, table in row["report"]["tables"].items()}
+    return {}
+
+
 def keep_rejects(connection: Connection, run_id: int) -> int:
     """Move a run's rejects from staging, which must be in sight, to the ledger; count them."""
     moved = connection.execute(statements.read("ledger/keep_rejects"), {"run_id": run_id})

@@ -100,6 +100,24 @@ def count_rows(connection: Connection) -> dict[str, int]:
     return _counts(connection, "checks/rows")
 
 
+def table_sizes(connection: Connection, star: str) -> dict[str, int]:
+    """Return how many rows each table that a schema has holds, by the server's statistics.
+
+    Nothing is read of the tables; -1 stands for a table without statistics.
+    """
+    with connection.transaction():
+        use_schemas(connection, star)
+        parameters = {"star": star, "tables": list(NAMES)}
+        return dict(connection.execute(statements.read("checks/sizes"), parameters).fetchall())
+
+
+def count_table(connection: Connection, star: str, table: str) -> int:
+    """Count the rows of one table of a star."""
+    count = sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(sql.Identifier(star, table))
+    (rows,) = connection.execute(count).fetchone() or (0,)
+    return int(rows)
+
+
 def newest_event(connection: Connection) -> datetime | None:
     """Return when the newest songplay of the star in sight began; None if there is none."""
     row = connection.execute(statements.read("checks/newest_event")).fetchone()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from sparkify_bulk import ledger, merge, state
+from sparkify_bulk import ledger, merge, shrink, state
 from sparkify_bulk.build import build_star
 from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.connection import Connection
@@ -201,7 +201,9 @@ def _reload(settings: Settings, watch: Watch, listers: Listers | None) -> Report
     with open_run("reload", settings, watch) as run:
         state.star_exists(run.control, run.schemas.star, replace=True)
         _check_dependents(run)
-        _rebuild(run, _list_files(run, listers))
+        manifests = _list_files(run, listers)
+        shrink.check_input(run, manifests)
+        _rebuild(run, manifests)
     return run.report
 
 
@@ -235,6 +237,7 @@ def _rebuild(run: Run, manifests: dict[Kind, Manifest]) -> None:
     """Build a star of these files alone, and put it in the place of the one that may be there."""
     build_star(run, manifests, partial(_keep_aside, run))
     _tell_left_out(manifests)
+    shrink.check_rows(run)
     with phase(run, "switch"):
         _publish(run, last=partial(_switch, run))
 

@@ -17,6 +17,7 @@ _LONGEST_WAIT_SECONDS = 604_800
 _BESIDE = ("build", "staging", "ledger")
 DEFAULT_RETRIES = 3
 DEFAULT_SWITCH_PATIENCE = 120.0
+DEFAULT_MAX_SHRINK = 0.2
 # The pauses before them double from 2 s: an hour in all.
 _MOST_RETRIES = 10
 
@@ -38,6 +39,8 @@ class Settings:
         schema: where the star lives.
         jobs: parallel workers.
         max_rejects: more rejects than this end the run, star untouched; None for no limit.
+        max_shrink: a reload that leaves songplays, songs or users smaller by more than this share
+            ends, star untouched; 1 allows all.
         max_age: the star is stale if its newest event is older than this; None for no limit.
         create_database: make the database if it doesn't exist.
         drop_dependents: a reload drops what hangs on the old star and can't follow the switch.
@@ -57,6 +60,7 @@ class Settings:
     schema: str = DEFAULT_SCHEMA
     jobs: int = field(default_factory=default_jobs)
     max_rejects: int | None = None
+    max_shrink: float = DEFAULT_MAX_SHRINK
     max_age: timedelta | None = None
     create_database: bool = False
     wait: float = 0.0
@@ -74,6 +78,8 @@ class Settings:
             wrong.append("--jobs must be at least 1")
         if self.max_rejects is not None and self.max_rejects < 0:
             wrong.append("--max-rejects can't be negative")
+        if not 0 <= self.max_shrink <= 1:
+            wrong.append("--max-shrink must be a share from 0 to 1")
         if not 0 <= self.retries <= _MOST_RETRIES:
             wrong.append(f"--retries must be 0 to {_MOST_RETRIES}")
         if not 0 <= self.wait <= _LONGEST_WAIT_SECONDS:

@@ -70,6 +70,31 @@ def test_failures_are_told_of_wherever_they_are(
     assert read(tmp_path / "star.prom")["last_run_exit_code", "load", "sparkify"] == code
 
 
+def test_a_reload_that_would_empty_the_star_is_told_of(
+    database: str, tree: Tree, tmp_path: Path
+) -> None:
+    """Exit code 8 is in the report, the metrics, the ledger and the word to somebody."""
+    tree.songs("a.json", song())
+    tree.logs("a.json", event())
+    arguments = ("reload", str(tree.root), "--dsn", database)
+    assert run(*arguments).returncode == 0
+    (tree.log_folder / "a.json").unlink()
+    done = run(
+        *arguments, "--json", "--metrics", str(tmp_path / "star.prom"),
+        "--notify-command", NOTIFY.format(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 8, done.stderr
+    assert "no event logs" in done.stderr
+    assert json.loads(done.stdout)["error"]
+    assert (tmp_path / "word").read_text() == "8 failed\n"
+    assert read(tmp_path / "star.prom")["last_run_exit_code", "reload", "sparkify"] == 8
+    (on_record, _) = run("runs", "--json", "--dsn", database).stdout.splitlines()
+    assert json.loads(on_record)["exit_code"] == 8
+    assert run(*arguments, SPARKIFY_BULK_MAX_SHRINK="1").returncode == 0
+    assert run(*arguments, "--max-shrink", "1.5").returncode == 2
+    assert run(*arguments, "--max-shrink", "nan").returncode == 2
+
+
 def test_metrics_that_could_not_be_written_are_refused_before_the_run(
     database: str, committed: Path, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """The story of a run: what it promises while it goes on, and how it fails."""
 
 import json
+import shutil
 import threading
 import time
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from sparkify_bulk.errors import (
     BooksError,
     DatabaseError,
     RejectLimitError,
+    ShrinkError,
     SparkifyBulkError,
     StarBusyError,
     UsageError,
@@ -270,6 +272,109 @@ def test_as_many_rejects_as_allowed_do_no_harm(star: str, tree: Tree, command: s
     assert report.rejects.by_reason == {"missing_field": 1, "not_an_object": 1}
     assert report.tables["songplays"].rows == 4
     assert ledger(star)[-1] == (command, "succeeded_with_rejects", 3)
+
+
+@pytest.fixture
+def larger(database: str, tree: Tree) -> str:
+    """Make a star of 5 songs, and 10 plays of 5 users."""
+    for number in range(5):
+        tree.songs(f"{number}.json", song(number))
+    for item in range(10):
+        tree.logs(f"{item}.json", event(item, userId=str(item % 5)))
+    sparkify_bulk.reload(tree.root, dsn=database)
+    return database
+
+
+def shrunk(dsn: str, *args: Any, **options: Any) -> ShrinkError:
+    """Let a reload be refused for what it would leave, and leave everything as before."""
+    before = read_star(dsn, surrogate=True)
+    with pytest.raises(ShrinkError, match="the star is untouched") as caught:
+        sparkify_bulk.reload(*args, dsn=dsn, **options)
+    assert caught.value.exit_code == 8
+    assert "--max-shrink" in caught.value.hint
+    assert caught.value.report is not None
+    assert caught.value.report.status == "failed"
+    assert read_star(dsn, surrogate=True) == before
+    assert ledger(dsn)[-1] == ("reload", "failed", 8)
+    assert left_behind(dsn) == []
+    return caught.value
+
+
+@pytest.mark.parametrize(("kind", "table"), [("log_data", "songplays"), ("song_data", "songs")])
+@pytest.mark.parametrize("how", ["empty", "hidden", "apart"])
+def test_a_reload_without_any_file_of_a_kind_reads_nothing_and_leaves_the_star(
+    larger: str, tree: Tree, kind: str, table: str, how: str
+) -> None:
+    """A folder that isn't mounted is empty; or only one kind was named, by --songs or --logs."""
+    other = {"log_data": {"songs": tree.song_folder}, "song_data": {"logs": tree.log_folder}}[kind]
+    folder = tree.root / kind
+    if how == "empty":
+        shutil.rmtree(folder)
+        folder.mkdir()
+    elif how == "hidden":
+        folder.rename(tree.root / ".hidden")
+        folder.mkdir()
+        (tree.root / ".hidden").rename(folder / ".hidden")
+    arguments = {"data": tree.root} if how != "apart" else other
+    error = shrunk(larger, **arguments)
+    assert f"the star has {10 if table == 'songplays' else 5} {table}" in error.message
+    assert error.report is not None
+    assert error.report.input.songs.records + error.report.input.events.records == 0
+    report = sparkify_bulk.reload(**arguments, dsn=larger, max_shrink=1)
+    assert report.tables[table].rows == 0
+
+
+@pytest.mark.parametrize("page", ["nextSong", "NextSong ", "Home"])
+def test_a_reload_whose_events_are_all_filtered_leaves_the_star(
+    larger: str, tree: Tree, page: str
+) -> None:
+    """The message says how many were, and each table's rows before and after."""
+    for item in range(10):
+        tree.logs(f"{item}.json", event(item, userId=str(item % 5), page=page))
+    error = shrunk(larger, tree.root)
+    assert "songplays 10 → 0 rows" in error.message
+    assert "users 5 → 0 rows" in error.message
+    assert "time 10 → 0 rows" in error.message
+    assert "10 of 10 events have another page" in error.message
+
+
+@pytest.mark.parametrize(
+    ("share", "left", "refused"),
+    [(0.2, 8, False), (0.2, 7, True), (0.3, 7, False), (0.29, 7, True), (0, 9, True),
+     (0, 10, False), (0.9, 1, False), (1, 1, False)],
+)  # fmt: skip
+def test_a_star_may_shrink_by_the_share_and_no_more(
+    larger: str, tree: Tree, share: float, left: int, refused: bool
+) -> None:  # fmt: skip
+    """As many rows less as the share allows go, one more doesn't."""
+    for item in range(left, 10):
+        (tree.log_folder / f"{item}.json").unlink()
+    if refused:
+        assert f"songplays 10 → {left} rows" in shrunk(larger, tree.root, max_shrink=share).message
+    else:
+        sparkify_bulk.reload(tree.root, dsn=larger, max_shrink=share)
+
+
+def test_rows_removed_by_hand_are_not_missed(larger: str, tree: Tree) -> None:
+    """The ledger and the statistics know of ten plays, but only those that are there count."""
+    query(larger, "DELETE FROM sparkify.songplays WHERE item_in_session >= 2")
+    query(larger, "DELETE FROM sparkify.users WHERE user_id >= 2")
+    for item in range(2, 10):
+        (tree.log_folder / f"{item}.json").unlink()
+    assert sparkify_bulk.reload(tree.root, dsn=larger).tables["songplays"].rows == 2
+
+
+def test_rows_of_a_star_restored_by_hand_are_counted(larger: str, tree: Tree) -> None:
+    """Neither a ledger nor statistics know of them."""
+    query(larger, "DROP SCHEMA sparkify_ledger CASCADE")
+    for name in ("songs", "users", "songplays"):
+        query(larger, f"CREATE TABLE sparkify.restored (LIKE sparkify.{name} INCLUDING ALL)")
+        query(larger, f"INSERT INTO sparkify.restored SELECT * FROM sparkify.{name}")
+        query(larger, f"DROP TABLE sparkify.{name} CASCADE")
+        query(larger, f"ALTER TABLE sparkify.restored RENAME TO {name}")
+    for item in range(5, 10):
+        (tree.log_folder / f"{item}.json").unlink()
+    assert "songplays 10 → 5 rows" in shrunk(larger, tree.root).message
 
 
 @pytest.mark.parametrize(

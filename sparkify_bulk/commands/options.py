@@ -14,7 +14,12 @@ import click
 
 from sparkify_bulk.commands.talk import log_as_json
 from sparkify_bulk.redaction import holds_password
-from sparkify_bulk.settings import DEFAULT_RETRIES, DEFAULT_SCHEMA, DEFAULT_SWITCH_PATIENCE
+from sparkify_bulk.settings import (
+    DEFAULT_MAX_SHRINK,
+    DEFAULT_RETRIES,
+    DEFAULT_SCHEMA,
+    DEFAULT_SWITCH_PATIENCE,
+)
 
 PREFIX = "SPARKIFY_BULK_"
 
@@ -105,6 +110,15 @@ MAX_REJECTS = option(
     metavar="N",
     type=int,
     help="More rejects than this: stop, star untouched.  [default: no limit]",
+)
+MAX_SHRINK = option(
+    "--max-shrink",
+    metavar="SHARE",
+    type=float,
+    default=DEFAULT_MAX_SHRINK,
+    show_default=True,
+    help="Stop a reload that leaves less: songplays, songs or users smaller by more than this "
+    "share, or any table empty that had rows. 1 allows all.",
 )
 CREATE = option("--create-database", is_flag=True, help="Make the database if it doesn't exist.")
 WAIT = option(

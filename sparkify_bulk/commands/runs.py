@@ -21,6 +21,7 @@ from sparkify_bulk.commands.options import (
     JSON,
     MAX_AGE,
     MAX_REJECTS,
+    MAX_SHRINK,
     REHASH,
     RETRIES,
     SWITCH_PATIENCE,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from sparkify_bulk.settings import Settings
 
 
-_RUN = (*DATA, *TARGET, JOBS, MAX_REJECTS, MAX_AGE, CREATE, WAIT, RETRIES)
+_RUN = (*DATA, *TARGET, JOBS, MAX_REJECTS, MAX_SHRINK, MAX_AGE, CREATE, WAIT, RETRIES)
 
 
 @click.command(short_help="Build the star anew from all files.")
