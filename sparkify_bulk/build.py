@@ -336,4 +336,5 @@ def _constrain(lane: Lane, run: Run, names: Sequence[str]) -> None:
 
 def _analyse(lane: Lane, run: Run, table: str) -> None:
     name = sql.Identifier(run.schemas.build, table)
-    lane.connection.execute(sql.SQL("ANALYZE {}").format(name))
+    with lane.connection.transaction():
+        lane.connection.execute(sql.SQL("ANALYZE {}").format(name))

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -13,8 +13,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo, ConninfoOption, PGconn, Ping
 
+from sparkify_bulk import session
 from sparkify_bulk.errors import DatabaseError
 from sparkify_bulk.redaction import learn
+from sparkify_bulk.session import Session
 
 logger = logging.getLogger("sparkify_bulk")
 
@@ -73,19 +75,22 @@ def libpq_is_configured() -> bool:
     return any(os.environ.get(name) for name in LIBPQ_VARIABLES)
 
 
-def connect(dsn: str, *, create_database: bool = False) -> Connection:
-    """Open a connection in autocommit mode.
+def connect(
+    dsn: str, *, create_database: bool = False, settings: Mapping[str, str] = session.RUN
+) -> Session:
+    """Open a connection in autocommit mode, whose settings are those of a run.
 
     Args:
         dsn: libpq connection string or URL; empty for libpq's environment.
         create_database: make the database first if it doesn't exist.
+        settings: others than a run's.
 
     Raises:
         DatabaseError: the string can't be read, or the server can't be reached or refused.
     """
     conninfo = _conninfo(dsn)
     try:
-        return _open(conninfo)
+        return _open(conninfo, settings)
     except psycopg.OperationalError as error:
         missing = _missing_database(conninfo)
         if missing is None:
@@ -102,7 +107,7 @@ def connect(dsn: str, *, create_database: bool = False) -> Connection:
                 hint="CREATE DATABASE makes it, or reload or load with --create-database",
             ) from None
         _create_database(maintenance, name)
-        return _open(conninfo)
+        return _open(conninfo, settings)
 
 
 def parse_conninfo(dsn: str) -> list[ConninfoOption]:
@@ -163,12 +168,11 @@ def _conninfo(dsn: str) -> str:
     return make_conninfo("", **(_DEFAULTS | given | {"client_encoding": "UTF8"}))
 
 
-def _open(conninfo: str) -> Connection:
+def _open(conninfo: str, settings: Mapping[str, str] = session.RUN) -> Session:
     # No prepared statements: behind a pooler they outlive the server session they were made in.
-    connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
-    # Roles and databases may set others, in which psycopg doesn't read times.
-    connection.execute("SET datestyle = 'ISO'; SET timezone = 'UTC'")
-    if not is_on_socket(connection) and not is_pooled(connection):
+    connection = Session.connect(conninfo, autocommit=True, prepare_threshold=None)
+    connection.settle(settings)
+    if not is_on_socket(connection) and not connection.is_pooled:
         for name, value in _SERVER_DEFAULTS.items():
             with contextlib.suppress(psycopg.errors.InvalidParameterValue):
                 query = "SELECT pg_catalog.set_config(%s, %s, false)"
@@ -263,6 +267,49 @@ def _missing_database(conninfo: str) -> tuple[str, str] | None:
         except psycopg.OperationalError:
             continue
     return None
+
+
+def check_settings(connection: Session) -> None:
+    """Refuse a session in which a run would go wrong by a setting; warn of one that it passes over.
+
+    Raises:
+        DatabaseError: the role may not set it otherwise.
+    """
+    if connection.refused:
+        found = ", ".join(f"{name} is {value}" for name, value in connection.refused.items())
+        raise DatabaseError(
+            f"{found}, and {connection.info.user} may not set it otherwise",
+            hint="an administrator does: " + " ".join(reset_statements(connection)),
+        )
+    if default_is_read_only(connection):
+        logger.warning(
+            "default_transaction_read_only is on for this role, database or connection; the run "
+            "writes all the same"
+        )
+
+
+def reset_statements(connection: Session) -> list[str]:
+    """Return the statements that let a session set what it may not set itself."""
+    role = sql.Identifier(connection.info.user).as_string(connection)
+    database = sql.Identifier(connection.info.dbname).as_string(connection)
+    return [
+        statement
+        for name in connection.refused
+        for statement in (
+            f"ALTER ROLE {role} RESET {name};",
+            f"ALTER ROLE {role} IN DATABASE {database} RESET {name};",
+            f"ALTER DATABASE {database} RESET {name};",
+        )
+    ]
+
+
+def default_is_read_only(connection: Connection) -> bool:
+    """Tell whether role, database or connection string make transactions read-only by default."""
+    query = (
+        "SELECT reset_val FROM pg_catalog.pg_settings "
+        "WHERE name OPERATOR(pg_catalog.=) 'default_transaction_read_only'"
+    )
+    return _row(connection, query) == ("on",)
 
 
 def _create_database(maintenance: str, name: str) -> None:

@@ -17,18 +17,28 @@ from typing import Any, Literal
 
 import psycopg
 
-from sparkify_bulk import ledger, marks, merge, state, statements, switch
+from sparkify_bulk import (
+    ledger,
+    marks,
+    merge,
+    session,
+    state,
+    statements,
+    switch,
+)
 from sparkify_bulk.connection import (
     OLDEST_SERVER,
     Connection,
     connect,
     connections_of_run,
+    default_is_read_only,
     describe,
     is_here,
     is_pooled,
     leads_here,
     message_of,
     name_target,
+    reset_statements,
     weak_tls,
 )
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
@@ -37,6 +47,7 @@ from sparkify_bulk.reader import LeftOut, escape, walk
 from sparkify_bulk.redaction import redact
 from sparkify_bulk.report import readable_size
 from sparkify_bulk.run import find_server, lock_name
+from sparkify_bulk.session import Session
 from sparkify_bulk.settings import Schemas, default_jobs, schemas
 from sparkify_bulk.stage import use_schemas
 from sparkify_bulk.tables import NAMES
@@ -160,12 +171,12 @@ class Subject:
     follow_links: bool
     max_age: timedelta | None
     target: str = ""
-    connection: Connection | None = None
+    connection: Session | None = None
     sizes: dict[Kind, int] = field(default_factory=dict)
     partly: bool = False
 
     @property
-    def server(self) -> Connection:
+    def server(self) -> Session:
         """The connection.
 
         Raises:
@@ -271,7 +282,7 @@ def server(subject: Subject) -> Finding:
     try:
         address, embedded = find_server(subject.dsn)
         subject.target = embedded or name_target(address)
-        subject.connection = connect(address)
+        subject.connection = connect(address, settings=session.COMMAND)
     except DatabaseError as error:
         return Finding("failure", error.message, error.hint)
     subject.target = embedded or describe(subject.connection)
@@ -298,19 +309,29 @@ def encoding(subject: Subject) -> Finding:
 
 def writes(subject: Subject) -> Finding:
     """The server takes writes: it is no standby, and transactions aren't read-only by default."""
-    query = (
-        "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on', "
-        "format('ALTER ROLE %I SET default_transaction_read_only = off;', current_user)"
-    )
-    standby, read_only, statement = _row(subject, query)
+    (standby,) = _row(subject, "SELECT pg_is_in_recovery()")
     if standby:
         return Finding("failure", "the server is a standby", "name the primary by --dsn")
-    if read_only:
-        # Whoever runs it is bound by it too.
-        lines = ("an administrator ends that by this:", "SET default_transaction_read_only = off;")
-        hint = "\n".join((*lines, statement))
-        return Finding("failure", "transactions are read-only by default", hint)
+    if default_is_read_only(subject.server):
+        hint = (
+            "a run writes all the same; some services set default_transaction_read_only where a "
+            "disk is full, so make sure that there is room"
+        )
+        return Finding("warning", "transactions are read-only by default", hint)
     return Finding("ok", "the server is a primary")
+
+
+def session_settings(subject: Subject) -> Finding:
+    """Settings of role, database or connection string that a run overrides, or can't."""
+    server = subject.server
+    if server.refused:
+        found = ", ".join(f"{name} = {value}" for name, value in server.refused.items())
+        hint = "\n".join(["an administrator ends that by this:", *reset_statements(server)])
+        return Finding("failure", f"{server.info.user} can't set otherwise: {found}", hint)
+    overridden = _rows(subject, "overridden", names=list(session.RUN))
+    if not overridden:
+        return Finding("ok", "none that a run minds")
+    return Finding("ok", f"overridden by runs: {_some([f'{n} = {v}' for n, v in overridden])}")
 
 
 def rights(subject: Subject) -> Finding:
@@ -658,6 +679,7 @@ CHECKS: tuple[Callable[[Subject], Finding], ...] = (
     version,
     encoding,
     writes,
+    session_settings,
     rights,
     tls,
     connections,

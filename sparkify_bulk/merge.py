@@ -114,8 +114,9 @@ def table_sizes(connection: Connection, star: str) -> dict[str, int]:
 def count_table(connection: Connection, star: str, table: str) -> int:
     """Count the rows of one table of a star."""
     count = sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(sql.Identifier(star, table))
-    (rows,) = connection.execute(count).fetchone() or (0,)
-    return int(rows)
+    with connection.transaction():
+        (rows,) = connection.execute(count).fetchone() or (0,)
+        return int(rows)
 
 
 def newest_event(connection: Connection) -> datetime | None:

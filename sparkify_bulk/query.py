@@ -23,7 +23,7 @@ from psycopg.adapt import Loader
 from psycopg.types.numeric import FloatLoader
 from psycopg.types.string import TextLoader
 
-from sparkify_bulk import pipeline, statements
+from sparkify_bulk import pipeline, session, statements
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
 from sparkify_bulk.redaction import printable
@@ -320,7 +320,7 @@ def frame(question: str, dsn: str | None, schema: str) -> "pl.DataFrame":
     text = question_text(question)
     check_schema(schema)
     with (
-        open_connection(dsn, schema) as connection,
+        open_connection(dsn, schema, settings=session.QUERY) as connection,
         answer(connection, schema, text, "plain") as found,
     ):
         types = [getattr(pl, _FRAME_TYPES[name]) for name in found.types]

@@ -6,7 +6,12 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -14,11 +19,18 @@ from typing import Protocol
 
 import psycopg
 
-from sparkify_bulk import ledger, marks, merge, rights
+from sparkify_bulk import (
+    ledger,
+    marks,
+    merge,
+    rights,
+    session,
+)
 from sparkify_bulk.connection import (
     Connection,
     backend_seconds,
     check_server,
+    check_settings,
     connect,
     describe,
     is_passing,
@@ -33,8 +45,9 @@ from sparkify_bulk.errors import describe as describe_error
 from sparkify_bulk.lanes import Step
 from sparkify_bulk.manifest import Kind
 from sparkify_bulk.report import InputReport, Phase, Report
+from sparkify_bulk.session import Session
 from sparkify_bulk.settings import Schemas, Settings, schemas
-from sparkify_bulk.stage import Target, see_staging, stay, unsee_staging, use_schemas
+from sparkify_bulk.stage import Target, see_staging, unsee_staging, use_schemas
 
 logger = logging.getLogger("sparkify_bulk")
 
@@ -42,7 +55,7 @@ logger = logging.getLogger("sparkify_bulk")
 _HINTS = {
     "53100": "make room on the server's disk, then run again",
     "53200": "the server is out of memory: lower --jobs, then run again",
-    "57014": "statement_timeout, or somebody, cancelled it: raise the limit for this role",
+    "57014": "a limit of the role's (statement_timeout), or somebody (pg_cancel_backend), ended it",
     "55P03": "end what holds the lock, then run again",
 }
 # How long to wait for the end of a transaction whose connection was lost: its server process may be
@@ -104,7 +117,7 @@ class Run:
     report: Report
     dsn: str
     control: Connection
-    publisher: Connection
+    publisher: Session
     begun: float
     run_id: int = 0
     target: Target | None = None
@@ -139,13 +152,13 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
             report.target = target or describe(control)
             run = Run(settings, names, watch, report, dsn, control, publisher, begun)
             check_server(control)
+            check_settings(control)
             warn_of_weak_tls(control)
             tell_of_pooler(control, settings.jobs)
-            publisher.execute("BEGIN")
+            # It stays open to the end, and holds nothing but the lock until then.
+            publisher.begin()
             # Before any function is called: one in `public` with a closer signature would win.
             use_schemas(publisher, names.star)
-            # Nothing is held but the lock until the end, so waiting in a transaction does no harm.
-            stay(publisher)
             _take_lock(run)
             marks.refuse_foreign(run.control, run.schemas)
             clear(run)
@@ -169,7 +182,10 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
 
 @contextlib.contextmanager
 def open_connection(
-    dsn: str | None, *schemas: str, privileges: Sequence[str] = ("SELECT",)
+    dsn: str | None,
+    *schemas: str,
+    privileges: Sequence[str] = ("SELECT",),
+    settings: Mapping[str, str] = session.COMMAND,
 ) -> Iterator[Connection]:
     """Open a connection for a command that is no run, with the same server and the same errors.
 
@@ -177,10 +193,14 @@ def open_connection(
         dsn: libpq connection string or URL; None for what a run would use.
         schemas: what the command looks into.
         privileges: what it does with their tables.
+        settings: what the session is set to.
     """
     address, _ = find_server(dsn)
     lacking = partial(rights.lacking_to_look, schemas=schemas, privileges=privileges)
-    with _refusals(address, lacking), connect(address) as connection:
+    with (
+        _refusals(address, lacking),
+        connect(address, settings=settings) as connection,
+    ):
         warn_of_weak_tls(connection)
         rights.require_usage(connection, schemas, lacking)
         yield connection
@@ -349,7 +369,7 @@ def _was_published(run: Run) -> bool:
     while True:
         try:
             with connect(run.dsn) as connection:
-                connection.execute("BEGIN")
+                connection.begin()
                 use_schemas(connection, run.schemas.ledger)
                 if not _wait_for_lock(connection, _lock_key(run), _SETTLE_SECONDS):
                     break

@@ -21,6 +21,7 @@ from sparkify_bulk.gather import Credits, Moments, UserRows
 from sparkify_bulk.lanes import Lane
 from sparkify_bulk.manifest import Batch, Kind, ledger_names
 from sparkify_bulk.records import Reject
+from sparkify_bulk.session import Session
 from sparkify_bulk.transform import (
     credits_of,
     latest_of_each_user,
@@ -140,14 +141,13 @@ class Fill:
     Workers take turns; each COPY keeps one backend busy.
     """
 
-    def __init__(self, connection: Connection, schema: str, table: str, mark: str) -> None:
+    def __init__(self, connection: Session, schema: str, table: str, mark: str) -> None:
         """Begin the transaction, and make the table, with a mark."""
         self.connection = connection
         self._lock = threading.Lock()
         self._table = sql.Identifier(schema, table)
-        connection.execute("BEGIN")
+        connection.begin()
         use_schemas(connection, schema)
-        stay(connection)
         connection.execute(statements.read(f"schema/{table}"))
         mark_table(connection, self._table, mark)
         self.rows = 0
@@ -225,14 +225,6 @@ def use_schemas(connection: Connection, *names: str) -> None:
     connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
 
 
-def stay(connection: Connection) -> None:
-    """Let a transaction wait for the client as long as it takes, whatever the role's limit is.
-
-    It holds nothing that others wait for, and keepalives end it if the client is gone.
-    """
-    connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-
-
 def stage_batch(
     lane: Lane,
     batch: Batch,
@@ -256,7 +248,6 @@ def stage_batch(
     names = ledger_names(batch.root, files)
     books = Books(files)
     with lane.connection.transaction():
-        stay(lane.connection)
         # Nothing staged outlives a crash anyway, and the commit that publishes is synchronous.
         lane.connection.execute("SET LOCAL synchronous_commit = off")
         for part in extract(batch, books, slowly=target.slowly):
@@ -308,12 +299,14 @@ def stage_parts(
     )
     names = ledger_names(root, whole["file"])
     frame = _file_frame(kind, whole.drop("file"), names, target.run_id)
-    return _send(lane, target, {"staged_files": frame})
+    with lane.connection.transaction():
+        return _send(lane, target, {"staged_files": frame})
 
 
 def send_users(lane: Lane, target: Target, users: UserRows) -> Counter[str]:
     """Stage users that `gather` has reduced; return the rows sent."""
-    return _send(lane, target, {"staged_users": users})
+    with lane.connection.transaction():
+        return _send(lane, target, {"staged_users": users})
 
 
 def fill_time(fill: Fill, moments: Moments) -> None:

@@ -421,7 +421,7 @@ def test_a_reload_forgets_what_the_files_no_longer_hold(database: str, tree: Tre
     tree.logs("2.json", event(2, userId="2"))
     sparkify_bulk.reload(tree.root, dsn=database)
     gone.unlink()
-    report = sparkify_bulk.reload(tree.root, dsn=database)
+    report = sparkify_bulk.reload(tree.root, dsn=database, max_shrink=0.5)
     assert query(database, "SELECT user_id FROM sparkify.users") == [(2,)]
     assert report.tables["songplays"].rows == 1
 

@@ -37,7 +37,7 @@ from fault_ground import (
 )
 from psycopg import sql
 from servers import running
-from trees import Tree, drop_star, read_star, slow_star
+from trees import Tree, drop_star, query, read_star, slow_star
 
 import sparkify_bulk
 
@@ -200,27 +200,54 @@ def test_a_run_waits_for_somebody_who_locks_the_star(ground: Ground, command: st
         check_after(ground, command, dsn, "lock held")
 
 
-def test_a_load_that_a_statement_timeout_ends_says_so_and_leaves_the_star_whole(
-    ground: Ground,
-) -> None:
-    """The limit of the role counts; it isn't tried again."""
+@pytest.mark.parametrize("command", BOTH)
+@pytest.mark.parametrize("point", ["songs read", "events staged"])
+def test_limits_of_the_role_end_no_run(ground: Ground, command: str, point: str) -> None:
+    """A run waits longer for somebody else's lock, and in its transactions, than the role may."""
+    limits = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout",
+              "idle_session_timeout", "transaction_timeout"]  # fmt: skip
     with ground.database() as dsn, psycopg.connect(dsn) as other:
-        limit = sql.SQL("ALTER DATABASE {} SET statement_timeout = '3s'")
-        name = sql.Identifier(other.info.dbname)
-        other.execute(limit.format(name))
+        known = {name for (name,) in query(dsn, "SELECT name FROM pg_settings")}
+        for name in known.intersection(limits):
+            limit = sql.SQL("ALTER DATABASE {} SET {} = '1s'")
+            database = sql.Identifier(other.info.dbname)
+            other.execute(limit.format(database, sql.Identifier(name)))
         other.commit()
+        with halted(ground, command, point, dsn, "--retries=0") as run:
+            other.execute("LOCK TABLE sparkify.users")
+            # As long as the limits, twice over.
+            other.execute("SELECT pg_sleep(2)")
+            run.go()
+            wait_until_somebody_waits(dsn)
+            other.execute("SELECT pg_sleep(2)")
+            TOTALS.fired += 1
+            other.rollback()
+            assert run.end() == REJECTED, run.said()
+        for name in known.intersection(limits):
+            reset = sql.SQL("ALTER DATABASE {} RESET {}")
+            other.execute(reset.format(database, sql.Identifier(name)))
+        other.commit()
+        assert read_star(dsn) == ground.after
+        check_after(ground, command, dsn, "limits of the role")
+
+
+def test_a_load_that_somebody_cancels_says_so_and_leaves_the_star_whole(ground: Ground) -> None:
+    """It isn't tried again."""
+    with ground.database() as dsn, psycopg.connect(dsn) as other:
         with halted(ground, "load", "events staged", dsn) as run:
             other.execute("LOCK TABLE sparkify.users")
             run.go()
+            wait_until_somebody_waits(dsn)
+            cancel = """SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+            assert other.execute(cancel).fetchall() == [(True,)]
             assert run.end() == DATABASE
-        TOTALS.fired += "statement timeout" in run.said()
-        assert "statement timeout" in run.said()
-        assert "Hint: statement_timeout, or somebody, cancelled it" in run.said()
+        TOTALS.fired += 1
+        assert "canceling statement due to user request" in run.said()
+        assert "pg_cancel_backend" in run.said()
         other.rollback()
-        other.execute(sql.SQL("ALTER DATABASE {} RESET statement_timeout").format(name))
-        other.commit()
         assert read_star(dsn) == ground.before
-        check_after(ground, "load", dsn, "statement timeout")
+        check_after(ground, "load", dsn, "statement cancelled")
 
 
 @pytest.mark.parametrize("command", BOTH)

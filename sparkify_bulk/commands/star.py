@@ -48,13 +48,13 @@ def show(question: str | None, dsn: str | None, schema: str, *, as_json: bool) -
 
     Example: sparkify-bulk show most_played_songs
     """
-    from sparkify_bulk import query, render, run
+    from sparkify_bulk import query, render, run, session
 
     known = statements.questions()
     if question is not None and question not in known:
         raise click.UsageError(f"no question {question!r}; there are {', '.join(known)}")
     check_schema(schema)
-    with run.open_connection(dsn, schema) as connection:
+    with run.open_connection(dsn, schema, settings=session.QUERY) as connection:
         for name in [question] if question else known:
             text = query.question_text(name)
             with query.answer(connection, schema, text, "plain") as found:
@@ -117,13 +117,13 @@ def query(
 
     Example: sparkify-bulk query "SELECT level, count(*) FROM songplays GROUP BY level"
     """
-    from sparkify_bulk import query, run
+    from sparkify_bulk import query, run, session
 
     shape = _shape(context, shape, as_json=as_json)
     text = _sql(sql, file)
     check_schema(schema)
     with (
-        run.open_connection(dsn, schema) as connection,
+        run.open_connection(dsn, schema, settings=session.QUERY) as connection,
         query.answer(connection, schema, text, shape) as found,
     ):
         if shape == "table":
