@@ -3,7 +3,7 @@
 import getpass
 import os
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -43,7 +43,7 @@ def export_text(raw: bytes) -> str:
     return raw.decode(errors="backslashreplace")
 
 
-TABLES = ("runs", "files", "rejects")
+TABLES = ("runs", "files", "rejects", "vanished")
 _INDEXES = ("files_by_name", "rejects_by_run")
 
 
@@ -90,12 +90,24 @@ def known_files(connection: Connection, schema: str, kind: Kind) -> Iterator[Kno
         yield Known(row["file"], row["bytes"], row["modified_ns"], row["digest"])
 
 
-def last_pace(connection: Connection, schema: str) -> float | None:
-    """Return how many bytes a second the last run handled; None if none has read anything."""
-    for row in _rows(connection, schema, "ledger/last_report", {}):
-        books = row["report"]["input"].values()
-        return sum(book["bytes"] for book in books) / max(row["report"]["seconds"], 0.001) or None
-    return None
+def past_runs(connection: Connection, schema: str) -> list[tuple[int, float]]:
+    """Return what the latest loads and reloads read, in bytes, and how many seconds they took."""
+    rows = _rows(connection, schema, "ledger/past_runs", {})
+    return [(row["bytes"], row["seconds"]) for row in rows]
+
+
+def note_vanished(
+    connection: Connection, schema: str, kind: Kind, files: Sequence[str]
+) -> list[str]:
+    """Note which files of one kind are gone; return those that were not noted by an earlier run."""
+    parameters = {"kind": kind, "files": list(files)}
+    with connection.transaction():
+        use_schemas(connection, schema)
+        connection.execute(statements.read("ledger/forget_vanished"), parameters)
+        if not files:
+            return []
+        found = connection.execute(statements.read("ledger/note_vanished"), parameters)
+        return [name for (name,) in found.fetchall()]
 
 
 def was_published(connection: Connection, run_id: int) -> bool:

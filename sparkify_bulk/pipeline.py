@@ -15,11 +15,12 @@ from sparkify_bulk.build import build_star
 from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import BooksError, DatabaseError, SparkifyBulkError, UsageError
+from sparkify_bulk.estimate import Estimate, estimate
 from sparkify_bulk.extract import UNREADABLE, Extract, concat_frames, digest_file, retry
 from sparkify_bulk.manifest import KINDS, Kind, Known, Manifest, describe_left_out, make_manifest
 from sparkify_bulk.merge import Difference
 from sparkify_bulk.reader import Lister
-from sparkify_bulk.report import Report
+from sparkify_bulk.report import Report, count
 from sparkify_bulk.run import (
     Run,
     Unwatched,
@@ -141,8 +142,8 @@ def replay(
     return run.report
 
 
-def plan(settings: Settings) -> tuple[dict[Kind, Manifest], float | None]:
-    """Say what a load would read, and how many seconds it would take at the last run's pace.
+def plan(settings: Settings) -> tuple[dict[Kind, Manifest], Estimate | None]:
+    """Say what a load would read, and how long that would take; None if history says too little.
 
     Nothing is written, and no lock is taken.
 
@@ -156,9 +157,9 @@ def plan(settings: Settings) -> tuple[dict[Kind, Manifest], float | None]:
         manifests = _list_kinds(settings, known)
         for manifest in manifests.values():
             manifest.look_ahead()
-        pace = ledger.last_pace(connection, names.ledger)
+        past = ledger.past_runs(connection, names.ledger)
     size = sum(manifest.size for manifest in manifests.values())
-    return manifests, size / pace if pace else None
+    return manifests, estimate(past, size)
 
 
 def require_star(connection: Connection, star: str) -> None:
@@ -253,7 +254,7 @@ def _list_files(run: Run, listers: Listers | None = None) -> dict[Kind, Manifest
             manifest.look_ahead()
     for manifest in manifests.values():
         books_of(run.report, manifest.kind).files_skipped = manifest.same
-        _tell_vanished(manifest)
+        _tell_vanished(run, manifest)
     return manifests
 
 
@@ -301,14 +302,18 @@ def _tell_left_out(manifests: dict[Kind, Manifest]) -> None:
         logger.warning("Left out: %s", left_out)
 
 
-def _tell_vanished(manifest: Manifest) -> None:
-    """Say which files are gone: what they held stays in the star until the next reload."""
-    if manifest.vanished:
+def _tell_vanished(run: Run, manifest: Manifest) -> None:
+    """Warn of files that are gone, once: their rows stay until the next reload."""
+    kind, gone = manifest.kind, manifest.vanished
+    new = ledger.note_vanished(run.control, run.schemas.ledger, kind, gone)
+    if new:
+        noun = {"songs": "song file", "events": "event file"}[kind]
         logger.warning(
-            "%d %s files have vanished since they were loaded, %s first; their records stay",
-            len(manifest.vanished),
-            manifest.kind,
-            manifest.vanished[0],
+            "%s %s gone (for example %s); their rows are kept until the next reload; "
+            "sparkify-bulk plan lists them",
+            count(len(new), noun),
+            "is" if len(new) == 1 else "are",
+            min(new),
         )
 
 
@@ -433,6 +438,8 @@ def _switch(run: Run) -> None:
     """Put the new star, and the table of its files, in the old ones' place."""
     names = run.schemas
     swaps = (Swap(names.ledger, names.build, _SWITCHED), Swap(names.star, names.build))
+    for kind in KINDS:
+        ledger.note_vanished(run.publisher, names.ledger, kind, ())
     switch(
         run.publisher,
         swaps,

@@ -5,8 +5,10 @@ import itertools
 import json
 import logging
 import os
+import re
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from sparkify_bulk import facts, pipeline
 from sparkify_bulk.cli import cli
 from sparkify_bulk.connection import connect
 from sparkify_bulk.errors import SparkifyBulkError
+from sparkify_bulk.estimate import estimate
 from sparkify_bulk.manifest import Kind
 from sparkify_bulk.merge import Difference
 from sparkify_bulk.report import Report
@@ -220,8 +223,8 @@ def test_vanished_files_are_named_and_their_rows_stay(
     with caplog.at_level(logging.WARNING, "sparkify_bulk"):
         report = sparkify_bulk.load(tree.root, dsn=star)
     (message,) = caplog.messages
-    assert "1 events files have vanished" in message
-    assert "log_data/2.json" in message
+    assert message.startswith("1 event file is gone (for example log_data/2.json); their rows are")
+    assert "sparkify-bulk plan lists them" in message
     assert read_files(report) == (0, 3)
     assert read_star(star) == before
     sparkify_bulk.reload(tree.root, dsn=star, max_shrink=0.5)
@@ -229,6 +232,45 @@ def test_vanished_files_are_named_and_their_rows_stay(
     caplog.clear()
     sparkify_bulk.load(tree.root, dsn=star)
     assert caplog.messages == []
+
+
+def test_a_vanished_file_is_warned_of_once(
+    star: str, tree: Tree, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not each night; again if it was there in between, be it for a load or for a reload."""
+
+    def warned(story: Callable[..., Any]) -> list[str]:
+        caplog.clear()
+        story(tree.root, dsn=star)
+        return [m.partition(";")[0] for m in caplog.messages if "gone" in m]
+
+    path, aside = tree.log_folder / "2.json", tree.root / "aside"
+    for story in (sparkify_bulk.load, sparkify_bulk.reload):
+        path.rename(aside)
+        assert warned(sparkify_bulk.load) == ["1 event file is gone (for example log_data/2.json)"]
+        assert warned(sparkify_bulk.load) == []
+        aside.rename(path)
+        assert warned(story) == []
+    for file in tree.song_folder.rglob("*.json"):
+        file.rename(aside)
+    path.unlink()
+    assert len(warned(sparkify_bulk.load)) == 2
+    assert warned(sparkify_bulk.load) == []
+
+
+def test_plan_lists_vanished_files(star: str, tree: Tree) -> None:
+    """By name; twenty of them, and all in JSON."""
+    for number in range(25):
+        tree.logs(f"x/{number:02}.json", event(number + 100))
+    sparkify_bulk.load(tree.root, dsn=star)
+    for path in (tree.log_folder / "x").iterdir():
+        path.unlink()
+    command = ["plan", str(tree.root), "--dsn", star]
+    said = CliRunner().invoke(cli, command).stdout
+    assert "  log_data/x/00.json\n" in said
+    assert "log_data/x/19.json\n  and 5 more; --json lists all\n" in said
+    planned = json.loads(CliRunner().invoke(cli, [*command, "--json"]).stdout)
+    assert len(planned["events"]["vanished_files"]) == 25
 
 
 def test_a_file_that_comes_back_unchanged_is_not_read(star: str, tree: Tree) -> None:
@@ -377,6 +419,50 @@ def test_plan_counts_and_writes_nothing(star: str, tree: Tree) -> None:
     assert everything(star) == before
     assert read_files(sparkify_bulk.load(tree.root, dsn=star)) == (2, 2)
     assert planned(star, tree) == {"songs": (0, 0, 0, 3, 0), "events": (0, 0, 0, 1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("past", "size", "seconds", "fixed"),
+    [
+        ([(0, 2.0), (10**6, 2.1), (10**8, 12.0)], 5 * 10**7, 7.0, 2.0),
+        ([(10**6, 1.0), (2 * 10**6, 2.0), (4 * 10**6, 4.0)], 10**7, 10.0, 0.0),
+        ([(10**6, 3.0), (10**8, 3.0), (10**7, 3.0)], 10**9, 3.0, 3.0),
+        # The larger, the faster: neither part can be negative.
+        ([(10**6, 4.0), (10**7, 3.0), (10**8, 2.0)], 10**6, 2.5, 2.5),
+    ],
+)
+def test_an_estimate_has_a_fixed_and_a_proportional_part(
+    past: list[tuple[int, float]], size: int, seconds: float, fixed: float
+) -> None:
+    """So that a small load isn't said to take no time, nor a large one many times its own."""
+    found = estimate(past, size)
+    assert found is not None
+    assert found.seconds == pytest.approx(seconds, rel=0.1, abs=0.1)
+    assert found.fixed == pytest.approx(fixed, rel=0.1, abs=0.1)
+    assert found.runs == len(past)
+
+
+@pytest.mark.parametrize(
+    "past", [[], [(10**6, 1.0)], [(10**6, 1.0), (10**8, 5.0)], [(10**6, 1.0)] * 9, [(0, 1.0)] * 9]
+)
+def test_there_is_no_estimate_from_too_little_history(past: list[tuple[int, float]]) -> None:
+    """Nor from runs that all read as much."""
+    assert estimate(past, 10**7) is None
+
+
+def test_plan_tells_its_estimate_or_why_there_is_none(star: str, tree: Tree) -> None:
+    """From this star's own loads and reloads."""
+    command = ["plan", str(tree.root), "--dsn", star]
+    assert "too little history" in CliRunner().invoke(cli, command).stdout
+    assert (
+        json.loads(CliRunner().invoke(cli, [*command, "--json"]).stdout)["estimated_seconds"]
+        is None
+    )
+    for _ in range(2):
+        sparkify_bulk.load(tree.root, dsn=star)
+    said = CliRunner().invoke(cli, command).stdout
+    assert re.search(r"about \d+\.\d s, going by the last 3 runs: \d+\.\d s for any run", said)
+    assert json.loads(CliRunner().invoke(cli, [*command, "--json"]).stdout)["estimated_seconds"] > 0
 
 
 def test_plan_says_what_is_left_out(star: str, tree: Tree) -> None:

@@ -32,12 +32,15 @@ from sparkify_bulk.commands.options import (
 )
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.manifest import listing
+from sparkify_bulk.redaction import printable
 
 if TYPE_CHECKING:
+    from sparkify_bulk.estimate import Estimate
     from sparkify_bulk.report import Report
     from sparkify_bulk.settings import Settings
 
 
+_MOST_VANISHED = 20
 _RUN = (*DATA, *TARGET, JOBS, MAX_REJECTS, MAX_SHRINK, MAX_AGE, CREATE, WAIT, RETRIES)
 
 
@@ -148,13 +151,15 @@ def verify(*, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
 def plan(*, as_json: bool, **options: Any) -> None:
     """Say what a load would read: files new, changed, unchanged and vanished. Writes nothing.
 
+    Vanished files are listed by name: they are on record, but gone.
+
     Example: sparkify-bulk plan data
     """
     from sparkify_bulk import pipeline, render
     from sparkify_bulk.manifest import describe_left_out
 
     columns = ("files", "new", "changed", "same", "vanished", "bytes")
-    manifests, seconds = pipeline.plan(_settings(jobs=None, **options))
+    manifests, estimate = pipeline.plan(_settings(jobs=None, **options))
     rows = {
         kind: (m.files, m.new, m.changed, m.same, len(m.vanished), m.size)
         for kind, m in manifests.items()
@@ -162,18 +167,43 @@ def plan(*, as_json: bool, **options: Any) -> None:
     if as_json:
         kinds = {
             kind: dict(zip(columns, row, strict=True))
-            | {"left_out": manifests[kind].left_out.counts}
+            | {
+                "left_out": manifests[kind].left_out.counts,
+                "vanished_files": manifests[kind].vanished,
+            }
             for kind, row in rows.items()
         }
-        talk.write_line(kinds | {"estimated_seconds": seconds})
+        talk.write_line(kinds | {"estimated_seconds": estimate and round(estimate.seconds, 1)})
     else:
         listed = [(kind, *row) for kind, row in rows.items()]
         render.console().print(render.listing(("to read", *columns), listed))
         left_out = describe_left_out((m.root, m.left_out) for m in manifests.values())
         if left_out:
             click.echo(f"Left out: {left_out}")
-        if seconds is not None:
-            click.echo(f"At the pace of the last run this takes about {seconds:.0f} s.")
+        _print_vanished([name for m in manifests.values() for name in m.vanished])
+        click.echo(_describe_estimate(estimate))
+
+
+def _print_vanished(files: list[str]) -> None:
+    """Print the names of files that are on record, but gone."""
+    if files:
+        click.echo("Gone since they were loaded; their rows are kept until the next reload:")
+        for name in files[:_MOST_VANISHED]:
+            click.echo(f"  {printable(name)}")
+    if len(files) > _MOST_VANISHED:
+        click.echo(f"  and {len(files) - _MOST_VANISHED:,} more; --json lists all")
+
+
+def _describe_estimate(estimate: "Estimate | None") -> str:
+    if estimate is None:
+        return (
+            "No estimate of the time: there is too little history. It takes three runs or more, "
+            "of different sizes."
+        )
+    return (
+        f"This takes about {estimate.seconds:.1f} s, going by the last {estimate.runs} runs: "
+        f"{estimate.fixed:.1f} s for any run, the rest for what it reads."
+    )
 
 
 def _settings(
