@@ -1,7 +1,7 @@
 """What a run did, as a file of metrics for the textfile collector of Prometheus' node exporter."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ class Declared:
 
 PREFIX = "sparkify_bulk_"
 DECLARED = (
+    Declared("star_info", "1; the server and database that the star is in", ("target",)),
     Declared("last_success_timestamp_seconds", "when the last success ended", lasts=True),
     Declared("newest_event_timestamp_seconds", "when the newest songplay began", lasts=True),
     Declared("table_rows", "rows of each table of the star", ("table",), lasts=True),
@@ -50,23 +51,38 @@ DECLARED = (
 )
 
 
-def write(path: Path, report: Report, exit_code: int, schema: str) -> None:
+def write(path: Path, report: Report, exit_code: int, schema: str, target: str = "") -> None:
     """Write the metrics of a run.
 
-    The file is replaced in one rename: who reads it finds the old one or the new one, whole.
+    The file is replaced in one rename: who reads it finds the old one or the new one, whole. What
+    it holds of stars in other schemas stays; of one in another database nothing is taken over.
+
+    Args:
+        path: the file.
+        report: what the run did.
+        exit_code: the command's.
+        schema: where the star lives.
+        target: the server and database it is in, without any password.
 
     Raises:
         OSError: it can't be written.
     """
-    samples: dict[str, _Samples] = {**_lasting(path), **_of_run(report, exit_code)}
+    found = _read(path)
+    samples: dict[str, _Samples] = {
+        "star_info": [((target,), 1)],
+        **_lasting(found.get(schema, {}), target),
+        **_of_run(report, exit_code),
+    }
     if report.status != "failed":
         samples |= _of_success(report)
+    stars = {**found, schema: samples}
     registry = CollectorRegistry()
     for metric in DECLARED:
         labels = ("schema", *metric.labels)
         gauge = Gauge(PREFIX + metric.name, metric.help, labels, registry=registry)
-        for values, value in samples.get(metric.name, ()):
-            gauge.labels(schema, *values).set(value)
+        for star, of_star in stars.items():
+            for values, value in of_star.get(metric.name, ()):
+                gauge.labels(star, *values).set(value)
     write_to_textfile(str(path), registry)
 
 
@@ -110,24 +126,30 @@ def _ended(report: Report) -> float:
     return (report.started_at + timedelta(seconds=report.seconds)).timestamp()
 
 
-def _lasting(path: Path) -> dict[str, _Samples]:
-    """Return what lasts of the metrics that the file holds now."""
+def _lasting(found: Mapping[str, _Samples], target: str) -> dict[str, _Samples]:
+    """Return what lasts of a star's metrics, if it is the same star."""
+    before = [values for values, _ in found.get("star_info", ())]
+    if before not in ([], [(target,)]):
+        return {}
+    return {m.name: found[m.name] for m in DECLARED if m.lasts and m.name in found}
+
+
+def _read(path: Path) -> dict[str, dict[str, _Samples]]:
+    """Return the metrics that the file holds now, by the star's schema and by name."""
     try:
-        families = {
-            family.name.removeprefix(PREFIX): family
-            for family in text_string_to_metric_families(path.read_text())
-        }
+        families = list(text_string_to_metric_families(path.read_text()))
     except FileNotFoundError:
         return {}
     # A file that isn't ours, or was damaged, is replaced.
     except (OSError, ValueError) as error:
         logger.warning("%s held no metrics: %s", path, error)
         return {}
-    return {
-        metric.name: [
-            (tuple(sample.labels.get(label, "") for label in metric.labels), sample.value)
-            for sample in families[metric.name].samples
-        ]
-        for metric in DECLARED
-        if metric.lasts and metric.name in families
-    }
+    declared = {PREFIX + metric.name: metric for metric in DECLARED}
+    stars: dict[str, dict[str, list[tuple[tuple[str, ...], float]]]] = {}
+    for family in families:
+        for sample in family.samples if family.name in declared else ():
+            metric = declared[family.name]
+            values = tuple(sample.labels.get(label, "") for label in metric.labels)
+            of_star = stars.setdefault(sample.labels.get("schema", ""), {})
+            of_star.setdefault(metric.name, []).append((values, sample.value))
+    return {star: dict(of_star) for star, of_star in stars.items()}

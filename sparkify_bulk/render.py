@@ -226,10 +226,18 @@ def _brief(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
+class _Console(Console):
+    """A console whose closed output is for the command to deal with, not its end."""
+
+    def on_broken_pipe(self) -> None:
+        """Pass the error on that is being handled."""
+        raise  # noqa: PLE0704 - rich calls this where it handles one
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a console for standard output or error; it doesn't cut lines that are piped."""
-    out = Console(stderr=stderr, highlight=False)
-    return out if out.is_terminal else Console(stderr=stderr, highlight=False, width=_PIPED_WIDTH)
+    out = _Console(stderr=stderr, highlight=False)
+    return out if out.is_terminal else _Console(stderr=stderr, highlight=False, width=_PIPED_WIDTH)
 
 
 def _inputs(report: Report) -> Listing:

@@ -1,16 +1,19 @@
 """What follows a run: metrics, word to somebody, log lines as JSON, word of a stale star."""
 
 import json
+import os
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import run
+from click.testing import CliRunner
+from test_cli import COMMAND, run
 from test_metrics import read
-from trees import Tree, event, song
+from trees import Tree, event, query, song
 
-from sparkify_bulk import notify
+from sparkify_bulk import cli, notify, pipeline
 from sparkify_bulk.report import Report
 
 NOTIFY = 'cat > {0}/report.json; echo "$SPARKIFY_BULK_EXIT_CODE $SPARKIFY_BULK_STATUS" > {0}/word'
@@ -93,6 +96,71 @@ def test_a_reload_that_would_empty_the_star_is_told_of(
     assert run(*arguments, SPARKIFY_BULK_MAX_SHRINK="1").returncode == 0
     assert run(*arguments, "--max-shrink", "1.5").returncode == 2
     assert run(*arguments, "--max-shrink", "nan").returncode == 2
+
+
+@pytest.mark.parametrize("command", ["reload", "load"])
+@pytest.mark.parametrize("option", ["--metrics", "--report"])
+def test_what_cannot_be_written_after_a_run_changes_no_exit_code(
+    *, database: str, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, command: str, option: str,
+) -> None:  # fmt: skip
+    """The data are in: the code is the run's, an error says what is missing, somebody is told."""
+    tree.logs("a.json", event())
+    folder = tmp_path / "out"
+    folder.mkdir()
+    story = getattr(pipeline, command)
+
+    def run_and_lose_the_folder(*args: Any) -> Report:
+        report: Report = story(*args)
+        folder.rmdir()
+        return report
+
+    monkeypatch.setattr(pipeline, command, run_and_lose_the_folder)
+    words = [command, str(tree.root), "--dsn", database, option, str(folder / "file")]
+    words += ["--notify-command", NOTIFY.format(tmp_path)]
+    done = CliRunner().invoke(cli.cli, words, standalone_mode=False)
+    assert (done.exception, done.return_value) == (None, 0)
+    assert "After the run: " in caplog.text
+    assert (tmp_path / "word").read_text() == "0 succeeded\n"
+    (last,) = query(database, "SELECT status, exit_code FROM sparkify_ledger.runs")
+    assert last == ("succeeded", 0)
+
+
+@pytest.mark.parametrize("command", ["reload", "load"])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_closed_stdout_changes_no_exit_code(
+    database: str, tree: Tree, tmp_path: Path, *, command: str, as_json: bool
+) -> None:
+    """Somebody reads no line of the report, as `| true` does: the run is a success all the same."""
+    tree.logs("a.json", event(), b"{broken")
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    words = [command, str(tree.root), "--dsn", database, "--metrics", str(tmp_path / "star.prom")]
+    done = subprocess.run(
+        [COMMAND, *words, *(["--json"] if as_json else [])],
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write_end)
+    assert done.returncode == 3, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
+    found = read(tmp_path / "star.prom")
+    assert found["last_run_exit_code", command, "sparkify"] == 3
+    assert found["table_rows", "sparkify", "songplays"] == 1
+
+
+def test_a_closed_stdout_changes_no_code_of_failure(database: str, tree: Tree) -> None:
+    """Nor does it for a run that fails."""
+    tree.logs("a.json", event(), b"{broken")
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    words = ["load", str(tree.root), "--dsn", database, "--json", "--max-rejects", "0"]
+    done = subprocess.run([COMMAND, *words], stdout=write_end, stderr=subprocess.PIPE, check=False)
+    os.close(write_end)
+    assert done.returncode == 6, done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 def test_metrics_that_could_not_be_written_are_refused_before_the_run(

@@ -74,6 +74,29 @@ def test_a_failed_run_leaves_what_the_last_success_told(tmp_path: Path) -> None:
     assert after["last_run_duration_seconds", "music"] == 0
 
 
+def test_stars_in_one_file_keep_their_own(tmp_path: Path) -> None:
+    """A star that has never been loaded doesn't inherit another's success, nor takes it away."""
+    path = tmp_path / "star.prom"
+    metrics.write(path, success(), 3, "music", "me@one/db")
+    before = read(path)
+    metrics.write(path, Report("load", BEGAN, error="no server"), 4, "other", "me@one/db")
+    after = read(path)
+    assert before.items() <= after.items()
+    assert after["last_run_exit_code", "load", "other"] == 4
+    assert ("last_success_timestamp_seconds", "other") not in after
+    assert ("table_rows", "other", "songplays") not in after
+
+
+def test_a_star_of_the_same_name_elsewhere_inherits_nothing(tmp_path: Path) -> None:
+    """Its database is another: what the file holds is replaced."""
+    path = tmp_path / "star.prom"
+    metrics.write(path, success(), 3, "music", "me@one/db")
+    metrics.write(path, Report("load", BEGAN, error="no server"), 4, "music", "me@two/db")
+    after = read(path)
+    assert after["star_info", "music", "me@two/db"] == 1
+    assert ("last_success_timestamp_seconds", "music") not in after
+
+
 @pytest.mark.parametrize("content", ["no metrics {", "other_metric 1\n", ""])
 def test_a_file_of_another_kind_is_replaced(tmp_path: Path, content: str) -> None:
     """What can't be read, or isn't of this program, doesn't keep metrics from being written."""

@@ -3,11 +3,11 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 from sparkify_bulk.errors import SparkifyBulkError, UsageError, describe, exit_code_of
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sparkify_bulk")
 
 _BY_CTRL_C = 130
+
+P = ParamSpec("P")
 
 
 @dataclass(slots=True)
@@ -61,10 +63,7 @@ class FollowUps:
             yield
         except BaseException as error:
             report, code = self._report_of(error), exit_code_of(error)
-            try:
-                self._write(report, code)
-            except SparkifyBulkError as later:
-                logger.error("%s", later.message)  # noqa: TRY400 - a sentence says it
+            self._write(report, code)
             # Who pressed Ctrl-C knows.
             if code != _BY_CTRL_C:
                 self._notify(report, code)
@@ -73,16 +72,12 @@ class FollowUps:
     def of_success(self, report: "Report") -> int:
         """Follow a run that came to its end; return the exit code.
 
-        Raises:
-            SparkifyBulkError: something can't be written.
+        What can't be written is logged, and told by the notify command. The data are in the star,
+        so the code stays the run's.
         """
         code = report.exit_code
-        try:
-            self._write(report, code)
-        except SparkifyBulkError as error:
-            self._notify(report, error.exit_code)
-            raise
-        if code:
+        written = self._write(report, code)
+        if code or not written:
             self._notify(report, code)
         return code
 
@@ -94,24 +89,38 @@ class FollowUps:
         seconds = (datetime.now(UTC) - self.began).total_seconds()
         return Report(self.command, self.began, seconds=seconds, error=describe(error))
 
-    def _write(self, report: "Report", exit_code: int) -> None:
+    def _write(self, report: "Report", exit_code: int) -> bool:
+        """Write what was asked for; log what can't be written, and tell whether all was."""
+        written = []
         if self.metrics:
-            self._write_metrics(self.metrics, report, exit_code)
+            written.append(_tried(self._write_metrics, self.metrics, report, exit_code))
         if self.page and report.run_id:
-            self._write_page(self.page, report.run_id)
+            written.append(_tried(self._write_page, self.page, report.run_id))
         elif self.page:
             logger.warning("No page was written: the run did not come to be on record")
+        return all(written)
 
     def _write_metrics(self, path: Path, report: "Report", exit_code: int) -> None:
         from sparkify_bulk import metrics
 
         try:
-            metrics.write(path, report, exit_code, self.schema)
+            metrics.write(path, report, exit_code, self.schema, self._target())
         except OSError as error:
             raise SparkifyBulkError(
                 f"the metrics can't be written to {path}: {error.strerror}",
                 hint="sparkify-bulk runs tells how the run ended",
             ) from None
+
+    def _target(self) -> str:
+        """Name the database by what was given, so that it has one name whether it is up or not."""
+        from sparkify_bulk.connection import libpq_is_configured, name_target
+
+        if not self.dsn and not libpq_is_configured():
+            return "embedded"
+        try:
+            return name_target(self.dsn or "")
+        except SparkifyBulkError:
+            return ""
 
     def _write_page(self, path: Path, run_id: int) -> None:
         from sparkify_bulk import page, run
@@ -124,3 +133,13 @@ class FollowUps:
             from sparkify_bulk import notify
 
             notify.notify(self.notify_command, report, exit_code)
+
+
+def _tried(write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> bool:
+    """Write something; tell whether that went well, and log it where it didn't."""
+    try:
+        write(*args, **kwargs)
+    except (SparkifyBulkError, OSError) as error:
+        logger.error("After the run: %s", describe(error))  # noqa: TRY400 - a sentence says it
+        return False
+    return True

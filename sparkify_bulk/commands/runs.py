@@ -1,10 +1,7 @@
 """The commands that read the input: reload, load, verify and plan."""
 
 import dataclasses
-import errno
 import gc
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +27,11 @@ from sparkify_bulk.commands.options import (
     WAIT,
     options,
 )
-from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.manifest import listing
 from sparkify_bulk.redaction import printable
 
 if TYPE_CHECKING:
     from sparkify_bulk.estimate import Estimate
-    from sparkify_bulk.report import Report
     from sparkify_bulk.settings import Settings
 
 
@@ -98,26 +93,8 @@ def _run(
             gc.set_threshold(50_000)
             story = pipeline.reload if command == "reload" else pipeline.load
             report = story(settings, watch, listers)
-        _print_whole(report, as_json=as_json, quiet=quiet, verbose=verbose)
+    talk.print_report(report, as_json=as_json, quiet=quiet, verbose=verbose)
     return follow_ups.of_success(report)
-
-
-def _print_whole(report: "Report", *, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Print what a run did; a disk that is full mustn't pass for a run that failed."""
-    try:
-        talk.print_report(report, as_json=as_json, quiet=quiet, verbose=verbose)
-        sys.stdout.flush()
-    except OSError as error:
-        if error.errno == errno.EPIPE:
-            raise
-        # What is left unwritten would fail once more at the very end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        failed = SparkifyBulkError(
-            f"the report can't be written: {error.strerror}",
-            hint=f"the star is loaded, and run {report.run_id} is on record",
-        )
-        failed.report = report
-        raise failed from None
 
 
 @click.command(short_help="Compare the star with all files.")

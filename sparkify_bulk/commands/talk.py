@@ -1,7 +1,9 @@
 """How commands speak: results on stdout, log lines and progress on stderr."""
 
 import contextlib
+import errno
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,8 @@ def told(*, as_json: bool, quiet: bool, verbose: bool) -> Iterator[Any]:
             yield watch
     except SparkifyBulkError as error:
         if as_json and error.report is not None:
-            write(error.report.to_json())
+            with _whatever_reads():
+                write(error.report.to_json())
         raise
 
 
@@ -78,14 +81,37 @@ def _logs_are_json() -> bool:
 
 
 def print_report(report: "Report", *, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Print what a run did, and what to do next."""
+    """Print what a run did, and what to do next.
+
+    The run is done: where that can't be printed, it is only logged.
+    """
     from sparkify_bulk import render
 
-    if as_json:
-        write(report.to_json())
-    elif not quiet:
-        summary = render.summary(report, verbose=verbose, options=_same_star())
-        render.console().print(summary)
+    with _whatever_reads(f"run {report.run_id} is done, and its data are in the star"):
+        if as_json:
+            write(report.to_json())
+        elif not quiet:
+            summary = render.summary(report, verbose=verbose, options=_same_star())
+            render.console().print(summary)
+            sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _whatever_reads(truth: str = "see sparkify-bulk runs") -> Iterator[None]:
+    """Let stdout be closed, or on a full disk, without that being what ends the command.
+
+    Args:
+        truth: how the run ended.
+    """
+    try:
+        yield
+    except OSError as error:
+        # What is left unwritten would fail once more at the very end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Somebody who reads only the first lines, as `head` does, has closed it on purpose.
+        if error.errno != errno.EPIPE:
+            reason = f"the report can't be written: {error.strerror}"
+            logger.error("%s; %s", reason, truth)  # noqa: TRY400 - a sentence says it
 
 
 def _same_star() -> str:
