@@ -11,11 +11,13 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from io import BytesIO
 from itertools import accumulate
 from typing import IO, BinaryIO, NamedTuple
 
+import orjson
 import polars as pl
 
 from sparkify_bulk.errors import BooksError
@@ -36,9 +38,9 @@ from sparkify_bulk.transform import (
     Rules,
     doubtful_rows,
     has_odd_integers,
-    integers_are_whole,
     integers_as_text,
     may_be_inexact,
+    rows_of_no_integers,
 )
 from sparkify_bulk.unpack import DAMAGE, Unpacker
 
@@ -51,8 +53,12 @@ _FEW_SOURCES = 8
 MAX_EXPANSION = 250
 # Bytes that are worth calling Polars for.
 _LONG_BYTES = 2**17
-# Below this many bytes a buffer in doubt is no longer halved but read record by record.
+# Below this many bytes a buffer in doubt is no longer parted but read record by record.
 SALVAGE_BYTES = 64 * 2**10
+# Records read one by one before they are handed on: limits and signals are looked at in between.
+SALVAGE_RECORDS = 5000
+# Different shapes of records that are remembered.
+_MOST_SHAPES = 10_000
 _BLANK = b" \t\r\n"
 # What text begins with that isn't taken for compressed data by anybody.
 _NEVER_PACKED = (b"{", b"[", b" ", b"\r", b"\n")
@@ -69,13 +75,13 @@ class Segment(NamedTuple):
         file: the file's index in the batch.
         data: the bytes.
         offset: where they begin in the file (once decompressed).
-        lines_before: newlines of the file before them; None where nobody has counted.
+        lines_before: newlines before them, from where the batch begins.
     """
 
     file: int
     data: bytes
     offset: int
-    lines_before: int | None
+    lines_before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +203,7 @@ def extract(batch: Batch, books: Books, *, slowly: bool = False) -> Iterator[Ext
             one = _numbers({found.file: 1})
             extracts = iter([Extract(empty, one, _numbers({}), [found])])
         elif slowly:
-            extracts = iter([_salvage(_apart(found), rules, batch)])
+            extracts = _salvage(_apart(found), rules, batch)
         else:
             extracts = _parse(found, rules, batch)
         for part in extracts:
@@ -288,7 +294,7 @@ def _read_file(batch: Batch, file: str, index: int, books: Books) -> Iterator[Se
             if os.fstat(descriptor).st_size > status.st_size:
                 data = _without_torn_line(data)
             books.digests[index] = sha256(data).digest()
-            yield Segment(index, data, batch.start, _known(batch))
+            yield Segment(index, data, batch.start, 0)
             return
         digest = sha256()
         for segment in _read_long(descriptor, batch, index, stop, packing):
@@ -310,12 +316,12 @@ def _read_long(
     with os.fdopen(os.dup(descriptor), "rb") as raw:
         if packing == "plain":
             raw.seek(batch.start)
-            yield from _read_chunks(raw, index, batch.start, stop, _known(batch))
+            yield from _read_chunks(raw, index, batch.start, stop)
             return
         unpacker = Unpacker(raw, packing)
         _refuse_packed(unpacker.peek(HEAD_BYTES), packing)
         length = 0
-        for segment in _read_chunks(unpacker, index, 0, None, 0):
+        for segment in _read_chunks(unpacker, index, 0, None):
             length += len(segment.data)
             if length > MAX_EXPANSION * stop + CHUNK_BYTES:
                 raise UnreadableError(f"it expands more than {MAX_EXPANSION}-fold")
@@ -373,11 +379,6 @@ def _without_torn_line(data: bytes) -> bytes:
     return data[: data.rfind(b"\n") + 1]
 
 
-def _known(batch: Batch) -> int | None:
-    """Return the lines before a batch's first byte, where that takes no reading."""
-    return 0 if batch.start == 0 else None
-
-
 def _pread(descriptor: int, start: int, stop: int) -> bytes:
     """Read a byte range, or as much of it as there is."""
     data = os.pread(descriptor, stop - start, start)
@@ -390,14 +391,10 @@ def _pread(descriptor: int, start: int, stop: int) -> bytes:
 
 
 def _read_chunks(
-    file: BinaryIO | Unpacker,
-    index: int,
-    start: int,
-    stop: int | None,
-    lines_before: int | None,
+    file: BinaryIO | Unpacker, index: int, start: int, stop: int | None
 ) -> Iterator[Segment]:
     """Yield a long stream in segments that end where records end; damaged, only whole ones."""
-    position, rest = start, b""
+    position, rest, lines_before = start, b"", 0
     while True:
         wanted = CHUNK_BYTES if stop is None else min(CHUNK_BYTES, stop - position - len(rest))
         chunk = file.read(wanted) if wanted > 0 else b""
@@ -412,8 +409,7 @@ def _read_chunks(
         if whole:
             yield Segment(index, whole, position, lines_before)
         position += len(whole)
-        if lines_before is not None:
-            lines_before += whole.count(b"\n")
+        lines_before += whole.count(b"\n")
         if not chunk:
             return
 
@@ -434,24 +430,126 @@ def _last_boundary(data: bytes) -> int:
 # --- parsing ------------------------------------------------------------------------------------
 
 
+class _Fast(NamedTuple):
+    """What the fast path took, and the lines that it leaves to the salvage path."""
+
+    part: Extract
+    others: list[Segment]
+
+
 def _parse(found: Packed | list[Segment], rules: Rules, batch: Batch) -> Iterator[Extract]:
-    """Take the fast path; where it refuses, halve the bytes until little is left to salvage."""
+    """Take the fast path; what it refuses is parted into lines it may take, and all others."""
     fast = _parse_fast(found, rules)
     if fast is not None:
-        yield fast
+        yield from _both(fast, rules, batch)
         return
     segments = _apart(found)
+    if _size(segments) <= SALVAGE_BYTES:
+        yield from _salvage(segments, rules, batch)
+        return
+    plain, others = _sort_lines(segments, rules)
+    if plain:
+        yield from _parse_plain(plain, rules, batch)
+    if others:
+        yield from _salvage(others, rules, batch)
+
+
+def _parse_plain(segments: list[Segment], rules: Rules, batch: Batch) -> Iterator[Extract]:
+    """Take the fast path; where it refuses, halve the lines until little is left to salvage."""
+    fast = _parse_fast(segments, rules)
+    if fast is not None:
+        yield from _both(fast, rules, batch)
+        return
     halves = _halve(segments)
     if halves is None:
-        yield _salvage(segments, rules, batch)
+        yield from _salvage(segments, rules, batch)
         return
     for half in halves:
-        yield from _parse(half, rules, batch)
+        yield from _parse_plain(half, rules, batch)
+
+
+def _both(fast: _Fast, rules: Rules, batch: Batch) -> Iterator[Extract]:
+    yield fast.part
+    if fast.others:
+        yield from _salvage(fast.others, rules, batch)
+
+
+def _size(segments: list[Segment]) -> int:
+    return sum(len(segment.data) for segment in segments)
+
+
+def _sort_lines(segments: list[Segment], rules: Rules) -> tuple[list[Segment], list[Segment]]:
+    """Part lines that look like records of their own from all others, each in runs of lines.
+
+    They are parted only where the salvage path parts them, too: behind a whole record, and between
+    a line that ends with a `}` and one that begins with a `{`.
+    """
+    runs: dict[bool, list[Segment]] = {True: [], False: []}
+    shapes = _Shapes(rules, odd=any(has_odd_integers(one.data, rules) for one in segments))
+    for segment in segments:
+        kind, closed = True, True
+        start, position, first = 0, 0, 0
+        for number, line in enumerate(segment.data.split(b"\n")):
+            words = line.strip(_BLANK)
+            if words:
+                is_plain = (kind or closed) and shapes.is_plain(words)
+                if is_plain != kind:
+                    runs[kind].append(_piece(segment, start, position, first))
+                    kind, start, first = is_plain, position, number
+                closed = words.endswith(b"}")
+            position += len(line) + 1
+        runs[kind].append(_piece(segment, start, position, first))
+    return [run for run in runs[True] if run.data], runs[False]
+
+
+def _piece(segment: Segment, start: int, stop: int, lines: int) -> Segment:
+    """Cut a piece out of a segment, before which there are so many lines of it."""
+    data = segment.data[start:stop]
+    return Segment(segment.file, data, segment.offset + start, segment.lines_before + lines)
+
+
+class _Shapes:
+    """Tells whether a line is one record whose values have types that Polars reads as they are.
+
+    A log has few shapes of records, which are remembered.
+    """
+
+    def __init__(self, rules: Rules, *, odd: bool) -> None:
+        """Begin; `odd` if whole numbers may be written as text or floats."""
+        self._types = {
+            key: (str, int, float, type(None)) if odd and key in rules.integers else _TYPES[dtype]
+            for key, dtype in rules.parsed.items()
+        }
+        self._seen: dict[tuple[object, ...], bool] = {}
+
+    def is_plain(self, line: bytes) -> bool:
+        """Look at a line without blanks around it."""
+        if not line.startswith(b"{") or len(line) > _LONG_BYTES:
+            return False
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return False
+        shape = (*record, *map(type, record.values()))
+        seen = self._seen
+        if shape not in seen:
+            if len(seen) >= _MOST_SHAPES:
+                seen.clear()
+            seen[shape] = all(type(record.get(key)) in kinds for key, kinds in self._types.items())
+        return seen[shape]
+
+
+_TYPES: dict[pl.DataType, tuple[type, ...]] = {
+    pl.String(): (str, type(None)),
+    pl.Categorical(): (str, type(None)),
+    pl.Int64(): (int, type(None)),
+    pl.Float64(): (int, float, type(None)),
+}
 
 
 def _halve(segments: list[Segment]) -> tuple[list[Segment], list[Segment]] | None:
     """Cut the segments in two; None where they are small, or one that has no place to cut."""
-    if sum(len(segment.data) for segment in segments) <= SALVAGE_BYTES:
+    if _size(segments) <= SALVAGE_BYTES:
         return None
     if len(segments) > 1:
         middle = len(segments) // 2
@@ -461,28 +559,70 @@ def _halve(segments: list[Segment]) -> tuple[list[Segment], list[Segment]] | Non
     if match is None:
         return None
     left, right = whole.data[: match.end()], whole.data[match.end() :]
-    before = whole.lines_before
-    lines = None if before is None else before + left.count(b"\n")
+    lines = whole.lines_before + left.count(b"\n")
     return (
-        [Segment(whole.file, left, whole.offset, before)],
+        [Segment(whole.file, left, whole.offset, whole.lines_before)],
         [Segment(whole.file, right, whole.offset + len(left), lines)],
     )
 
 
-def _parse_fast(found: Packed | list[Segment], rules: Rules) -> Extract | None:
-    """Parse all segments at once; None if any record is in doubt."""
+def _parse_fast(found: Packed | list[Segment], rules: Rules) -> _Fast | None:
+    """Parse all segments at once; leave lines aside whose values aren't right.
+
+    None if lines can't be told apart, as Polars refuses all of them for one.
+    """
     sources = _sources(found)
+    if any(_has_long_line(source) for source in sources):
+        return None
     parsed = _parse_frame(sources, rules)
     if parsed is None:
         return None
     places = _place(found, parsed.height, with_offset=rules.needs_offset)
-    if places is None or not _text_is_text(sources, parsed, rules):
+    if places is None:
         return None
+    other_rows = [*_rows_of_no_text(sources, parsed, rules), *rows_of_no_integers(parsed, rules)]
     parsed = parsed.with_columns(places)
     typed = rules.type_frame(parsed)
-    if not rules.is_clean(typed):
-        return None
-    return Extract(typed, _per_file(places), _per_file(parsed.filter(rules.is_filtered)))
+    clean = rules.clean_rows(typed)
+    if clean.all() and not other_rows:
+        return _Fast(_extract(typed, parsed, rules), [])
+    is_filtered = parsed.with_columns(rules.is_filtered.alias("filtered"))["filtered"]
+    rows = is_filtered.not_().arg_true()
+    other_rows += rows.filter(~clean).to_list()
+    is_other = pl.int_range(parsed.height, eager=True).is_in(other_rows)
+    typed = typed.filter(~is_other.gather(rows))
+    others = _lines_at(_apart(found), set(other_rows))
+    return _Fast(_extract(typed, parsed.filter(~is_other), rules), others)
+
+
+def _extract(typed: pl.DataFrame, parsed: pl.DataFrame, rules: Rules) -> Extract:
+    return Extract(typed, _per_file(parsed), _per_file(parsed.filter(rules.is_filtered)))
+
+
+def _has_long_line(data: bytes) -> bool:
+    """Tell whether a line is so long that Polars might take quadratic time for its keys."""
+    position = 0
+    while len(data) - position > _LONG_BYTES:
+        end = data.rfind(b"\n", position, position + _LONG_BYTES)
+        if end < 0:
+            return True
+        position = end + 1
+    return False
+
+
+def _lines_at(segments: list[Segment], rows: set[int]) -> list[Segment]:
+    """Return some of the lines that aren't blank, by their numbers."""
+    found = []
+    row = 0
+    for segment in segments:
+        position = 0
+        for number, line in enumerate(segment.data.split(b"\n")):
+            if line.strip(_BLANK):
+                if row in rows:
+                    found.append(_piece(segment, position, position + len(line), number))
+                row += 1
+            position += len(line) + 1
+    return found
 
 
 def _parse_frame(sources: list[bytes], rules: Rules) -> pl.DataFrame | None:
@@ -495,8 +635,7 @@ def _parse_frame(sources: list[bytes], rules: Rules) -> pl.DataFrame | None:
         return parsed
     if any(may_be_inexact(source, rules) for source in sources):
         return None
-    parsed = _scan(sources, integers_as_text(rules))
-    return parsed if parsed is not None and integers_are_whole(parsed, rules) else None
+    return _scan(sources, integers_as_text(rules))
 
 
 def _scan(sources: list[bytes], schema: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
@@ -590,44 +729,70 @@ def _offsets(segments: list[Segment], records: list[int]) -> list[int]:
     return offsets
 
 
-def _text_is_text(sources: list[bytes], parsed: pl.DataFrame, rules: Rules) -> bool:
-    """Look at the records whose text Polars may have made of something else."""
+def _rows_of_no_text(sources: list[bytes], parsed: pl.DataFrame, rules: Rules) -> list[int]:
+    """Return the rows whose text Polars has made of something else."""
     rows = doubtful_rows(parsed, rules.doubtful)
     if not rows:
-        return True
+        return []
     lines = [line for source in sources for line in source.split(b"\n")]
     if len(lines) != parsed.height:
         lines = [line for line in lines if line.strip(_BLANK)]
-    for row in rows:
-        for found in decode_records(lines[row]):
-            if isinstance(found.value, Rejection):
-                return False
-            values = (found.value.get(key) for key in rules.doubtful)
-            if not all(value is None or isinstance(value, str) for value in values):
-                return False
+    return [row for row in rows if not _holds_text(lines[row], rules)]
+
+
+def _holds_text(line: bytes, rules: Rules) -> bool:
+    """Tell whether the values that must be text are text in a line."""
+    for found in decode_records(line):
+        if isinstance(found.value, Rejection):
+            return False
+        values = (found.value.get(key) for key in rules.doubtful)
+        if not all(value is None or isinstance(value, str) for value in values):
+            return False
     return True
 
 
-def _salvage(segments: list[Segment], rules: Rules, batch: Batch) -> Extract:
-    """Read segments record by record."""
-    rows: list[Row] = []
-    rejects: list[Reject] = []
-    records: Counter[int] = Counter()
-    filtered: Counter[int] = Counter()
+@dataclass(slots=True)
+class _Salvaged:
+    """Records read one by one."""
+
+    rows: list[Row] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    records: Counter[int] = field(default_factory=Counter)
+    filtered: Counter[int] = field(default_factory=Counter)
+
+    def extract(self, rules: Rules) -> Extract:
+        frame = pl.DataFrame(self.rows, schema=rules.typed, orient="row")
+        return Extract(frame, _numbers(self.records), _numbers(self.filtered), self.rejects)
+
+
+def _salvage(
+    segments: list[Segment], rules: Rules, batch: Batch, most: int | None = None
+) -> Iterator[Extract]:
+    """Read segments record by record; yield some thousand records at a time, or `most`."""
+    most = most or SALVAGE_RECORDS
+    part = _Salvaged()
+    number = 0
     for segment in segments:
+        lines, counted = segment.lines_before, 0
         for found in decode_records(segment.data):
-            records[segment.file] += 1
+            if number == most:
+                yield part.extract(rules)
+                part, number = _Salvaged(), 0
+            number += 1
+            part.records[segment.file] += 1
             try:
                 row = _check(found, segment, rules)
             except Rejection as rejection:
-                rejects.append(_reject(found, segment, rejection, batch))
+                lines += segment.data.count(b"\n", counted, found.start)
+                counted = found.start
+                line = lines + 1 + (_lines_before(batch) if batch.start else 0)
+                part.rejects.append(_reject(found, segment, rejection, line))
                 continue
             if row is None:
-                filtered[segment.file] += 1
+                part.filtered[segment.file] += 1
             else:
-                rows.append((segment.file, *row))
-    frame = pl.DataFrame(rows, schema=rules.typed, orient="row")
-    return Extract(frame, _numbers(records), _numbers(filtered), rejects)
+                part.rows.append((segment.file, *row))
+    yield part.extract(rules)
 
 
 def _check(found: Found, segment: Segment, rules: Rules) -> Row | None:
@@ -637,11 +802,11 @@ def _check(found: Found, segment: Segment, rules: Rules) -> Row | None:
     return rules.check(found.value, segment.offset + found.start)
 
 
-def _reject(found: Found, segment: Segment, rejection: Rejection, batch: Batch) -> Reject:
+def _reject(found: Found, segment: Segment, rejection: Rejection, line: int) -> Reject:
     """Say where a record was, and keep its bytes."""
     return Reject(
         segment.file,
-        _line_of(segment, found.start, batch),
+        line,
         segment.offset + found.start,
         rejection.column,
         rejection.reason,
@@ -660,7 +825,8 @@ def retry(kind: Kind, file: int, offset: int, raw: bytes) -> Extract:
         raw: its bytes, original or repaired.
     """
     batch = Batch(0, kind, "", "", len(raw))
-    return _salvage([Segment(file, raw, offset, 0)], RULES[kind], batch)
+    (part,) = _salvage([Segment(file, raw, offset, 0)], RULES[kind], batch, most=len(raw) + 1)
+    return part
 
 
 def concat_frames(parts: list[Extract]) -> pl.DataFrame:
@@ -668,20 +834,22 @@ def concat_frames(parts: list[Extract]) -> pl.DataFrame:
     return pl.concat([part.frame for part in parts])
 
 
-def _line_of(segment: Segment, position: int, batch: Batch) -> int:
-    """Return the number of the line, from 1, that a place in a segment lies in."""
-    before = segment.lines_before
-    if before is None:
-        # Only a part of a big file comes without a count, so its path is all of `paths`.
-        before = _count_newlines(os.path.join(batch.root, batch.paths), segment.offset)
-    return before + segment.data.count(b"\n", 0, position) + 1
+def _lines_before(batch: Batch) -> int:
+    """Count the newlines before a part of a big file: only rejects need their number."""
+    # Such a part's path is all of `paths`.
+    path = os.path.join(batch.root, batch.paths)
+    status = os.stat(path)
+    version = (status.st_ino, status.st_size, status.st_mtime_ns)
+    starts = range(0, batch.start, CHUNK_BYTES)
+    return sum(
+        _count_newlines(path, version, start, min(start + CHUNK_BYTES, batch.start))
+        for start in starts
+    )
 
 
-def _count_newlines(path: str, stop: int) -> int:
-    """Count the newlines in a file's first bytes: only a reject far into a big file needs them."""
-    newlines = 0
+@lru_cache(maxsize=2**16)
+def _count_newlines(path: str, _version: tuple[int, ...], start: int, stop: int) -> int:
+    """Count the newlines in a stretch of a file, once for all its parts."""
     with open(path, "rb") as file:
-        while stop > 0 and (data := file.read(min(stop, CHUNK_BYTES))):
-            newlines += data.count(b"\n")
-            stop -= len(data)
-    return newlines
+        file.seek(start)
+        return file.read(stop - start).count(b"\n")

@@ -61,7 +61,7 @@ class Rules:
         typed: schema of the typed frame, `file` (index in the batch) first.
         is_filtered: is a parsed record none of ours (an event that isn't a songplay)?
         type_frame: parsed frame, with `file` and `offset`, to typed frame without filtered records.
-        is_clean: is every record of a typed frame acceptable?
+        clean_rows: which records of a typed frame are acceptable?
         doubtful: JSON keys parsed as String that must be text in the file: Polars makes text of
             numbers, truth values, objects and arrays without a word.
         integers: JSON keys of whole numbers, which may be written as text.
@@ -73,7 +73,7 @@ class Rules:
     typed: Mapping[str, pl.DataType]
     is_filtered: pl.Expr
     type_frame: Callable[[pl.DataFrame], pl.DataFrame]
-    is_clean: Callable[[pl.DataFrame], bool]
+    clean_rows: Callable[[pl.DataFrame], pl.Series]
     doubtful: tuple[str, ...]
     integers: tuple[str, ...]
     needs_offset: bool
@@ -143,9 +143,9 @@ def _type_events(parsed: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _plays_are_clean(plays: pl.DataFrame) -> bool:
+def _clean_plays(plays: pl.DataFrame) -> pl.Series:
     required = ("ts", "user_id", "session_id", "item_in_session", "level")
-    return _all(
+    return _rows_where(
         plays,
         *(pl.col(name).is_not_null() for name in required),
         pl.col("ts").is_between(EARLIEST_MS, LATEST_MS),
@@ -244,9 +244,9 @@ def _type_songs(parsed: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _songs_are_clean(songs: pl.DataFrame) -> bool:
+def _clean_songs(songs: pl.DataFrame) -> pl.Series:
     required = ("song_id", "title", "artist_id", "artist_name", "duration")
-    return _all(
+    return _rows_where(
         songs,
         *(pl.col(name).is_not_null() for name in required),
         *(
@@ -279,14 +279,18 @@ def _check_song(record: Record, offset: int) -> Row:
 # --- what a value must be -----------------------------------------------------------------------
 
 
-def _all(frame: pl.DataFrame, *conditions: pl.Expr) -> bool:
-    return bool(frame.select(pl.all_horizontal(condition.all() for condition in conditions)).item())
+def _rows_where(frame: pl.DataFrame, *conditions: pl.Expr) -> pl.Series:
+    """Tell for each row whether it meets all conditions; where one is unknown, it doesn't."""
+    met = pl.all_horizontal(condition.fill_null(value=False) for condition in conditions)
+    return frame.select(met.alias("clean")).to_series()
 
 
 def _no_nul(schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
     """No text holds U+0000: PostgreSQL can't store it, and Polars makes lone surrogates into it."""
     texts = (name for name, dtype in schema.items() if dtype == pl.String)
-    return [~pl.col(name).str.contains("\0", literal=True).any() for name in texts]
+    return [
+        pl.col(name).str.contains("\0", literal=True).not_().fill_null(value=True) for name in texts
+    ]
 
 
 def _empty_to_null(text: pl.Expr) -> pl.Expr:
@@ -332,14 +336,14 @@ def _inexact(keys: tuple[str, ...]) -> re.Pattern[bytes]:
     return re.compile(rf'"(?:{"|".join(keys)})"\s*:\s*(?!{exact})[-0-9]'.encode())
 
 
-def integers_are_whole(parsed: pl.DataFrame, rules: Rules) -> bool:
-    """Tell whether no text that isn't empty was lost where whole numbers were parsed as text."""
+def rows_of_no_integers(parsed: pl.DataFrame, rules: Rules) -> list[int]:
+    """Return the rows where text was parsed for a whole number that is neither that nor empty."""
     texts = [key for key in rules.integers if parsed.schema[key] == pl.String]
-    return _all(
-        parsed.filter(~rules.is_filtered),
-        pl.lit(value=True),
-        *(_whole(key).is_not_null() | (pl.col(key) == "").fill_null(value=True) for key in texts),
-    )
+    if not texts:
+        return []
+    whole = (_whole(key).is_not_null() | (pl.col(key) == "").fill_null(value=True) for key in texts)
+    wrong = pl.all_horizontal(*whole).not_() & ~rules.is_filtered
+    return parsed.select(wrong.arg_true()).to_series().to_list()
 
 
 def doubtful_rows(parsed: pl.DataFrame, columns: tuple[str, ...]) -> list[int]:
@@ -431,14 +435,14 @@ def _float(record: Record, key: str, *, required: bool = False) -> float | None:
 
 RULES = {
     "events": Rules(
-        PARSED_EVENT, PLAYS, _OTHER_PAGE, _type_events, _plays_are_clean,
+        PARSED_EVENT, PLAYS, _OTHER_PAGE, _type_events, _clean_plays,
         ("page", "firstName", "lastName", "gender", "level", "song", "artist", "location",
          "userAgent"),
         integers=("ts", "userId", "sessionId", "itemInSession"),
         needs_offset=False, check=_check_event,
     ),
     "songs": Rules(
-        PARSED_SONG, SONGS, pl.lit(value=False), _type_songs, _songs_are_clean,
+        PARSED_SONG, SONGS, pl.lit(value=False), _type_songs, _clean_songs,
         ("song_id", "title", "artist_id", "artist_name", "artist_location"),
         integers=("year",), needs_offset=True, check=_check_song,
     ),

@@ -298,7 +298,7 @@ FILES: dict[str, tuple[bytes, int, list[tuple[int, int, str]]]] = {
     "object and a closing brace": (b'{"page": "Home"}}', 1, [(1, 16, _OTHER)]),
     "object and a name": (b'{"page": "Home"} x', 1, [(1, 17, _OTHER)]),
     "object and a comment": (b'{"page": "Home"} // x', 1, [(1, 17, _OTHER)]),
-    "object after a comment": (b'/* x */ {"page": "Home"}', 0, [(1, 0, _OTHER)]),
+    "object after a comment": (b'/* x */ {"page": "Home"}', 1, [(1, 0, _OTHER)]),
     "object after a line of comment": (b'# x\n{"page": "Home"}', 1, [(1, 0, _OTHER)]),
     "object and a null byte": (b'{"page": "Home"}\0', 1, [(1, 16, _OTHER)]),
     "object and a form feed": (b'{"page": "Home"}\x0c', 1, [(1, 16, _OTHER)]),
@@ -337,7 +337,7 @@ FILES: dict[str, tuple[bytes, int, list[tuple[int, int, str]]]] = {
         b'{"page": "Home"}\n{"page": }\n{"page": "Help"}\n', 2, [(2, 17, _BAD)],
     ),
     "bad record before a good one on its line": (
-        b'{"page": } {"page": "Home"}\n{"page": "Help"}\n', 1, [(1, 0, _BAD)],
+        b'{"page": } {"page": "Home"}\n{"page": "Help"}\n', 2, [(1, 0, _BAD)],
     ),
     "bad record over three lines": (
         b'{"page":\n "Home"\n "ts": 1}\n{"page": "Help"}\n', 1, [(1, 0, _BAD)],

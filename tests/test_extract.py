@@ -49,17 +49,20 @@ def read(
         books.extend(SimpleNamespace(**row) for row in counts.close().rows(named=True))
     for count in books:
         assert count.records == count.accepted + count.filtered + count.rejected
+    rejects.sort(key=lambda reject: (reject.file, reject.offset or 0))
     return pl.concat(frames), rejects, books
 
 
 def fast(kind: Kind, data: bytes) -> Extract | None:
-    """Take the fast path."""
-    return extracting._parse_fast([Segment(0, data, 0, 0)], RULES[kind])  # noqa: SLF001
+    """Take the fast path; None if it leaves any line to the other."""
+    fast = extracting._parse_fast([Segment(0, data, 0, 0)], RULES[kind])  # noqa: SLF001
+    return None if fast is None or fast.others else fast.part
 
 
 def salvaged(kind: Kind, data: bytes) -> Extract:
     """Take the salvage path."""
-    return extracting._salvage([Segment(0, data, 0, 0)], RULES[kind], BATCH)  # noqa: SLF001
+    (part,) = extracting._salvage([Segment(0, data, 0, 0)], RULES[kind], BATCH)  # noqa: SLF001
+    return part
 
 
 def assert_paths_agree(kind: Kind, data: bytes) -> None:
@@ -317,6 +320,65 @@ def test_one_bad_record_leaves_the_rest_to_the_fast_path(
     frame, rejects, _ = read("events", tree.log_folder)
     assert (frame.height, len(rejects)) == (200, 1)
     assert sum(salvaged_bytes) <= 2000
+
+
+def test_lines_with_wrong_values_leave_the_rest_to_the_fast_path(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the lines themselves are read slowly, whether Polars refuses them or their values."""
+    salvaged_lines: list[bytes] = []
+    salvage = extracting._salvage  # noqa: SLF001
+
+    def watched(segments: list[Segment], *rest: Any) -> Any:
+        salvaged_lines.extend(segment.data.strip() for segment in segments)
+        return salvage(segments, *rest)
+
+    monkeypatch.setattr(extracting, "_salvage", watched)
+    monkeypatch.setattr(extracting, "SALVAGE_BYTES", 2000)
+    bad = [event(level=None), event(song=7), event(ts=1), event(sessionId="x"), event(artist="a\0")]
+    records = [event(number) for number in range(200)]
+    for kind in (bad[:1], bad[1:]):
+        salvaged_lines.clear()
+        mixed = [*records[:50], *kind[:2], *records[50:150], *kind[2:], *records[150:]]
+        tree.logs("x.json", *mixed)
+        frame, rejects, _ = read("events", tree.log_folder)
+        assert (frame.height, len(rejects)) == (200, len(kind))
+        assert sorted(b"\n".join(salvaged_lines).split(b"\n")) == sorted(lines(*kind).split(b"\n"))
+
+
+EVENTS = [json.dumps(event(number)) for number in range(1, 7)]
+BARE = EVENTS[1].replace('"free"', "free")
+# Files met in public: what they hold, how many plays of six load, offset and length of rejects.
+MET: dict[str, tuple[str, int, list[tuple[int, int]]]] = {
+    "array on one line, a bare word in the first": (
+        "[" + ", ".join([BARE, *EVENTS[1:]]) + "]", 5, [(1, len(BARE))],
+    ),
+    "array on one line, NaN in the second": (
+        "[" + ", ".join([EVENTS[0], EVENTS[1].replace("201.0", "NaN"), *EVENTS[2:]]) + "]",
+        5, [(len(EVENTS[0]) + 3, len(EVENTS[1]) - 2)],
+    ),
+    "lines that begin with a comma": (
+        "[\n" + "\n,".join([EVENTS[0], BARE, *EVENTS[2:]]) + "\n]\n",
+        5, [(len(EVENTS[0]) + 4, len(BARE))],
+    ),
+    "zeros that copytruncate leaves": ("\0" * 300 + "\n".join(EVENTS) + "\n", 6, [(0, 300)]),
+    "assignment before the array": (
+        "window.plays = [ " + ",\n".join(EVENTS) + " ]\n", 6, [(0, len("window.plays ="))],
+    ),
+    "comment among lines that end with CR": (
+        "\r".join([EVENTS[0], "# comment", *EVENTS[1:]]), 6, [(len(EVENTS[0]) + 1, 9)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MET)
+def test_a_reject_holds_the_bad_stretch_and_nothing_else(tree: Tree, name: str) -> None:
+    """In layouts that public logs have, what is good loads, and a reject is as long as the bad."""
+    data, accepted, expected = MET[name]
+    tree.logs("x.json", data.encode())
+    frame, rejects, _ = read("events", tree.log_folder)
+    assert frame.height == accepted
+    assert [(reject.offset, len(reject.raw)) for reject in rejects] == expected
 
 
 # --- many small files -----------------------------------------------------------------------------

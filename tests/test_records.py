@@ -1,12 +1,22 @@
 """Finding records in bytes, however they are laid out."""
 
 import json
+from random import Random
+from typing import Any
 
 import pytest
-from hypothesis import given
+from damage import DAMAGES, JUNK_FIRST, LAYOUTS, damaged
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from trees import event
 
-from sparkify_bulk.records import Rejection, decode_records, end_of_whole_records
+from sparkify_bulk.manifest import BOUNDARY
+from sparkify_bulk.records import (
+    Rejection,
+    decode_records,
+    end_of_whole_records,
+    interruptible,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -56,3 +66,119 @@ def test_depth_without_end_is_a_reject(depth: int) -> None:
     (found,) = decode_records(b'{"a": ' + b"[" * depth + b"]" * depth + b"}")
     assert isinstance(found.value, Rejection)
     assert found.value.reason == "malformed_json"
+
+
+# --- one bad record costs one record --------------------------------------------------------------
+
+
+def nested(number: int) -> dict[str, Any]:
+    """Return a record that holds objects of its own, in every place."""
+    device = {"id": number, "parts": [{"id": 1}, {"id": 2, "maker": {"song": "none"}}]}
+    return {
+        "song": f"Zoë {number}",
+        "artist": 'The "Band", {x} [y]: z',
+        "item": number,
+        "device": device,
+        "tags": ["a", {"song": "b"}, [1, 2]],
+        "level": None,
+    }
+
+
+def spans(data: bytes, start: int = 0) -> list[tuple[int, int, bool]]:
+    """Return where everything found begins and ends, and whether it is a record."""
+    return [
+        (start + found.start, start + found.stop, not isinstance(found.value, Rejection))
+        for found in decode_records(data)
+    ]
+
+
+@settings(max_examples=1500)
+@given(
+    st.sampled_from(list(LAYOUTS)),
+    st.sampled_from(list(DAMAGES)),
+    st.booleans(),
+    st.integers(0, 4),
+    st.randoms(use_true_random=False),
+)
+def test_one_damaged_record_costs_no_other(
+    layout: str, damage: str, flat: bool, hit: int, chance: Random
+) -> None:
+    """Whatever befalls a record, anywhere in it and in any layout, all others are found.
+
+    There is one malformed stretch, and the objects within the damaged record are no records; and so
+    it is wherever the bytes are cut to be read in pieces.
+    """
+    records = [event(number) if flat else nested(number) for number in range(5)]
+    data = damaged(records, hit, layout, damage, chance)
+    values = [found.value for found in decode_records(data)]
+    records_found = [value for value in values if not isinstance(value, Rejection)]
+    for record in records[:hit] + records[hit + 1 :]:
+        assert record in records_found
+    most = DAMAGES[damage][1] + (layout in JUNK_FIRST)
+    assert len(values) - len(records_found) <= most
+    if "brace too many" not in damage:
+        assert len(records_found) <= len(records)
+    whole = spans(data)
+    cuts = [end_of_whole_records(data[: chance.randrange(len(data))]) for _ in range(3)]
+    cuts += [match.end() for match in BOUNDARY.finditer(data)]
+    for cut in cuts:
+        assert spans(data[:cut]) + spans(data[cut:], cut) == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": {"b": 1}, bad}',
+        '{"a": [{"b": 1}, {"b": 2}], "c": }',
+        '{"a": x, "b": {"c": 1}}',
+        '{"a": {"a": 1}, "b" 2}',
+        '{\n  "a": [\n    {"b": 1},\n    {"b": 2}\n  ],\n  "c": x\n}',
+        '{"a": 1, "b": {"c": {"d": 1}, "e": NaN}, "f": [{"g": 1}]}',
+    ],
+)
+def test_objects_within_a_damaged_record_are_no_records(text: str) -> None:
+    """What is nested in a record that can't be decoded goes with it."""
+    data = f'{{"a": 0}}\n{text}\n{{"a": 9}}\n'.encode()
+    first, (bad,), last = (
+        [found for found in decode_records(data) if test(found)]
+        for test in (
+            lambda found: found.value == {"a": 0},
+            lambda found: isinstance(found.value, Rejection),
+            lambda found: found.value == {"a": 9},
+        )
+    )
+    assert len(first) == len(last) == 1
+    assert data[bad.start : bad.stop].decode() == text
+    assert len(list(decode_records(data))) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "words"),
+    [
+        ('{"length": NaN}', "length", "is NaN, which JSON does not know"),
+        ('{"a": {"b": [1, -Infinity]}}', "a", "is -Infinity, which JSON does not know"),
+        ('{"ts": ' + "7" * 5000 + "}", "ts", "is a number of too many digits"),
+        ('{"z\\u0000\\ud800": NaN}', "z\\x00\\ud800", "is NaN, which JSON does not know"),
+    ],
+)
+def test_what_is_no_number_is_named_with_its_key(value: str, key: str, words: str) -> None:
+    """NaN, Infinity and endless numbers reject their record alone, and name the record's key."""
+    before, bad, after = decode_records(f'[{{"a": 1}}, {value}, {{"a": 2}}]'.encode())
+    assert (before.value, after.value) == ({"a": 1}, {"a": 2})
+    assert isinstance(bad.value, Rejection)
+    assert bad.value.column == key
+    assert bad.value.detail == f"the value of {key} {words}"
+
+
+def test_decoding_can_be_ended_in_the_middle() -> None:
+    """Long bytes, of one stretch or of many records, ask from time to time whether to go on."""
+
+    class EndedError(Exception):
+        pass
+
+    def end() -> None:
+        raise EndedError
+
+    for data in (b'{"a":' * 100_000, b'{"a": 1}\n' * 5000, b"noise\n" * 5000):
+        with interruptible(end), pytest.raises(EndedError):
+            list(decode_records(data))
