@@ -11,11 +11,12 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import Conninfo, ConninfoOption, PGconn, Ping
+from psycopg.pq import Conninfo, ConninfoOption
 
 from sparkify_bulk import session
 from sparkify_bulk.errors import DatabaseError
 from sparkify_bulk.redaction import learn
+from sparkify_bulk.refusal import LET_IN, TOO_MANY, refusal_code
 from sparkify_bulk.session import Session
 
 logger = logging.getLogger("sparkify_bulk")
@@ -40,6 +41,10 @@ _SERVER_DEFAULTS = {
 # Errors that pass: of the connection (08), serialization and deadlock (40), too many connections,
 # a server that goes down or comes up (57P). See "PostgreSQL Error Codes" in its documentation.
 _PASSING = ("08", "40001", "40P01", "53300", "57P01", "57P02", "57P03")
+_FULL = (
+    "it takes no more connections: end others, lower --jobs, or raise max_connections, or the "
+    "CONNECTION LIMIT of the role or the database"
+)
 # Beside the workers' own: one that works, one that holds the lock, two that fill a new star.
 _OTHER_CONNECTIONS = 4
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
@@ -92,12 +97,14 @@ def connect(
     try:
         return _open(conninfo, settings)
     except psycopg.OperationalError as error:
-        missing = _missing_database(conninfo)
+        code = error.sqlstate or refusal_code(conninfo)
+        passes = code is not None and code.startswith((LET_IN, *_PASSING))
+        missing = None if passes else _missing_database(conninfo)
         if missing is None:
             raise DatabaseError(
                 _first_line(error),
-                hint=_hint(error),
-                passing=_is_starting(conninfo),
+                hint=_FULL if code == TOO_MANY else _hint(error),
+                passing=passes,
                 unreachable=True,
             ) from None
         maintenance, name = missing
@@ -220,11 +227,6 @@ def is_passing(error: psycopg.Error) -> bool:
     if error.sqlstate:
         return error.sqlstate.startswith(_PASSING)
     return isinstance(error, psycopg.OperationalError)
-
-
-def _is_starting(conninfo: str) -> bool:
-    """Tell whether the server is there, but takes no connections yet, or no more."""
-    return PGconn.ping(conninfo.encode()) == Ping.REJECT
 
 
 def warn_of_weak_tls(connection: Connection) -> None:

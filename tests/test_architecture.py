@@ -16,15 +16,15 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 STEPS = {
-    "session", "connection", "manifest", "records", "extract", "transform", "gather", "stage",
-    "marks", "merge", "state", "switch", "ledger", "report", "lanes",
+    "refusal", "session", "connection", "manifest", "records", "extract", "transform", "gather",
+    "stage", "marks", "merge", "state", "switch", "ledger", "report", "lanes",
 }  # fmt: skip
 GROUND = {"tables", "statements", "settings", "errors", "measure"}
 STORY = {"run", "collect", "build", "pipeline", "bench", "doctor"}
 SPEECH = {"cli", "commands"}
 KNOW_PSYCOPG = STORY | {
-    "session", "connection", "lanes", "stage", "marks", "merge", "state", "switch", "ledger",
-    "query", "facts", "rights",
+    "refusal", "session", "connection", "lanes", "stage", "marks", "merge", "state", "switch",
+    "ledger", "query", "facts", "rights",
 }  # fmt: skip
 KNOW_POLARS = {"extract", "transform", "gather", "stage"}
 

@@ -1,5 +1,9 @@
 """Connections: what is refused, in which words, and that no password is among them."""
 
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -165,6 +169,73 @@ def test_a_server_that_takes_no_connections_yet_is_taken_to_pass() -> None:
             connect(server.dsn("postgres"))
         assert not caught.value.passing
         assert caught.value.unreachable
+
+
+@pytest.fixture
+def full(server: Server) -> Iterator[dict[str, str]]:
+    """Make a role and a database that take no more connections; return how each is reached."""
+    server.execute(sql.SQL("CREATE ROLE crowded LOGIN CONNECTION LIMIT 0"))
+    server.execute(sql.SQL("CREATE ROLE guest LOGIN"))
+    server.create("crowded")
+    server.execute(sql.SQL("ALTER DATABASE crowded CONNECTION LIMIT 0"))
+    yield {"role": server.dsn("postgres", "crowded"), "database": server.dsn("crowded", "guest")}
+    server.drop("crowded")
+    server.execute(sql.SQL("DROP ROLE crowded"))
+    server.execute(sql.SQL("DROP ROLE guest"))
+
+
+@pytest.mark.parametrize("what", ["role", "database"])
+def test_a_role_or_database_with_enough_connections_is_taken_to_pass(
+    full: dict[str, str], what: str
+) -> None:
+    """Libpq gives no code where a connection is refused; the server has one all the same."""
+    with pytest.raises(DatabaseError, match="too many connections") as caught:
+        connect(full[what])
+    assert caught.value.passing
+    assert "CONNECTION LIMIT" in caught.value.hint
+
+
+def test_a_full_server_is_taken_to_pass() -> None:
+    """For everybody, or but for the slots that are kept for superusers."""
+    few = "max_connections = 6\nsuperuser_reserved_connections = 2\nmax_wal_senders = 0\n"
+    with running(SERVER, few) as server, contextlib.ExitStack() as stack:
+        server.execute(sql.SQL("CREATE ROLE guest LOGIN"))
+        for user, number in (("guest", 4), ("postgres", 2)):
+            dsn = server.dsn("postgres", user)
+            for _ in range(number):
+                stack.enter_context(psycopg.connect(dsn))
+            with pytest.raises(DatabaseError, match=r"reserved|too many") as caught:
+                connect(dsn)
+            assert caught.value.passing
+            assert "max_connections" in caught.value.hint
+
+
+def test_a_run_waits_for_a_connection(server: Server, database: str, tree: Tree) -> None:
+    """It tries again, as after any other fault that passes, and ends well when there is room."""
+    tree.logs("a.json", event())
+    name = sql.Identifier(database.rpartition("dbname=")[2])
+    server.execute(sql.SQL("CREATE ROLE guest LOGIN CONNECTION LIMIT 8"))
+    server.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO guest").format(name))
+    dsn = database.replace("user=postgres", "user=guest")
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(8):
+                stack.enter_context(psycopg.connect(dsn))
+            words = ["load", tree.root, "--dsn", dsn, "--jobs=1", "--retries=4"]
+            run = subprocess.Popen(
+                [sys.executable, "-m", "sparkify_bulk", *words],
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            assert run.stderr is not None
+            first = run.stderr.readline()
+        _, said = run.communicate(timeout=120)
+        assert "too many connections for role" in first
+        assert "trying again in 2 s" in first
+        assert run.returncode == 0, said
+        assert query(database, "SELECT count(*) FROM sparkify.songplays") == [(1,)]
+    finally:
+        query(database, "DROP OWNED BY guest CASCADE")
+        server.execute(sql.SQL("DROP ROLE guest"))
 
 
 @pytest.mark.parametrize(
