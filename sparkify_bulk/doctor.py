@@ -416,7 +416,7 @@ def neighbours(subject: Subject) -> Finding:
 
 def dependents(subject: Subject) -> Finding:
     """Nothing hangs on the star that can't follow it through a reload's switch."""
-    stuck = switch.dependents(subject.server, subject.schemas.star)
+    stuck = switch.refusals(subject.server, (switch.Swap(subject.schemas.star, ""),))
     if stuck:
         hint = "reload refuses; load doesn't mind. reload --drop-dependents drops them"
         return Finding("warning", f"can't follow a reload: {_some(stuck)}", hint)

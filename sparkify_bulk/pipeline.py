@@ -40,7 +40,7 @@ from sparkify_bulk.stage import (
     unsee_staging,
     use_schemas,
 )
-from sparkify_bulk.switch import Swap, dependents, switch
+from sparkify_bulk.switch import Swap, losses, switch, temporary
 from sparkify_bulk.tables import NAMES
 
 logger = logging.getLogger("sparkify_bulk")
@@ -419,13 +419,17 @@ def _check_dependents(run: Run) -> None:
     Raises:
         SparkifyBulkError: names what it is.
     """
-    found = dependents(run.control, run.schemas.star)
-    found += dependents(run.control, run.schemas.ledger, _SWITCHED)
+    swaps = _swaps(run)
+    if gone := temporary(run.control, swaps):
+        logger.warning("The reload will drop temporary objects of sessions: %s", ", ".join(gone))
+    marks.make_schema(run.control, run.schemas, run.schemas.build)
+    found = losses(run.control, swaps)
     if not found:
         return
     names = ", ".join(found)
     if run.settings.drop_dependents:
         logger.warning("The reload will drop what hangs on the old star: %s", names)
+        run.dropped = tuple(found)
         return
     raise SparkifyBulkError(
         f"a reload would leave behind what hangs on the star in {run.schemas.star}: {names}",
@@ -434,18 +438,21 @@ def _check_dependents(run: Run) -> None:
     )
 
 
+def _swaps(run: Run) -> tuple[Swap, ...]:
+    names = run.schemas
+    return (Swap(names.ledger, names.build, _SWITCHED), Swap(names.star, names.build))
+
+
 def _switch(run: Run) -> None:
     """Put the new star, and the table of its files, in the old ones' place."""
-    names = run.schemas
-    swaps = (Swap(names.ledger, names.build, _SWITCHED), Swap(names.star, names.build))
     for kind in KINDS:
-        ledger.note_vanished(run.publisher, names.ledger, kind, ())
+        ledger.note_vanished(run.publisher, run.schemas.ledger, kind, ())
     switch(
         run.publisher,
-        swaps,
+        _swaps(run),
         dsn=run.dsn,
         patience=run.settings.switch_patience,
-        drop_dependents=run.settings.drop_dependents,
+        dropped=run.dropped,
     )
 
 

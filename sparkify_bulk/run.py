@@ -108,6 +108,7 @@ class Run:
 
     `control` works in autocommit; `publisher` holds the lock in a transaction that is open from
     begin to end, and publishes in that same transaction: who loses the lock can't publish.
+    `dropped` names what a reload may drop with the old star.
     `grows` tells that the run adds to the files a star is made of, rather than making a new star.
     """
 
@@ -123,6 +124,7 @@ class Run:
     target: Target | None = None
     grows: bool = False
     published: bool = False
+    dropped: tuple[str, ...] = ()
     sent: Counter[str] = field(default_factory=Counter)
     backends: list[Connection] = field(default_factory=list)
 

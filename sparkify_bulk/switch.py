@@ -1,8 +1,9 @@
 """Put a new star in the place of the old one, with all that hangs on it."""
 
 import contextlib
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
@@ -10,12 +11,14 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from sparkify_bulk import statements
+from sparkify_bulk import ledger, statements
 from sparkify_bulk.connection import Connection, connect
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
-from sparkify_bulk.merge import lock_timeout, set_locally
+from sparkify_bulk.merge import constrain, lock_timeout, make_schema, make_tables, set_locally
 from sparkify_bulk.stage import use_schemas
 from sparkify_bulk.tables import NAMES
+
+logger = logging.getLogger("sparkify_bulk")
 
 # For so long the switch looks for a gap between readers before it makes them wait.
 _GENTLE_SECONDS = 1.0
@@ -27,6 +30,14 @@ _LONGEST_WAIT_SECONDS = 8.0
 _MOST_GATES = 24
 # For a lock that wasn't foreseen, such as one of a temporary view.
 _STRAY_LOCK_SECONDS = 0.02
+# What makes up a table's shape, in the order in which it can be made.
+_SHAPE = (
+    "column", "sequence", "storage parameter", "tablespace", "column property", "index",
+    "constraint", "index property", "replica identity", "statistics", "statistics property",
+    "comment",
+)  # fmt: skip
+# Of these, what is made rather than set: it can't be where something else has its name.
+_MADE = ("index", "constraint", "statistics")
 # How many of those who use the tables an error names.
 _HOLDERS = 5
 
@@ -42,15 +53,50 @@ class Swap(NamedTuple):
     tables: tuple[str, ...] = NAMES
 
 
-def dependents(connection: Connection, schema: str, tables: Sequence[str] = NAMES) -> list[str]:
-    """Name what hangs on tables and can't follow them through a switch."""
-    parameters = {"schema": schema, "tables": list(tables)}
+class Attachment(NamedTuple):
+    """Something that hangs on a table of the star, or was set on it: see switch/attachments.sql."""
+
+    table: str
+    kind: str
+    name: str
+    definition: str
+    fate: str
+    statement: str | None
+    grantor: str | None
+
+
+def attachments(connection: Connection, swaps: Sequence[Swap]) -> list[Attachment]:
+    """Return all that hangs on the old tables."""
+    return _attachments(connection, [(swap.old, swap.tables) for swap in swaps])
+
+
+def refusals(connection: Connection, swaps: Sequence[Swap]) -> list[str]:
+    """Name what hangs on the old tables and, whatever the new ones are, can't follow a switch."""
     with connection.transaction():
-        use_schemas(connection, schema)
-        found = connection.execute(statements.read("switch/dependents"), parameters).fetchall()
-        views = connection.execute(statements.read("switch/views"), parameters).fetchall()
-    stuck = [f"view {name}, which {obstacle}" for name, obstacle, _ in views if obstacle]
-    return [name for (name,) in found] + stuck
+        found = attachments(connection, swaps)
+        return _refused(found) + _stuck_views(connection, swaps)
+
+
+def losses(connection: Connection, swaps: Sequence[Swap]) -> list[str]:
+    """Name all that a switch would lose, by a look at an empty star that is made for it and undone.
+
+    Args:
+        connection: in autocommit mode.
+        swaps: the tables; the schema of the new ones needn't be there yet.
+    """
+    with connection.transaction(force_rollback=True):
+        found = attachments(connection, swaps)
+        if not found:
+            return []
+        stuck = _stuck_views(connection, swaps)
+        _make_empty_star(connection, swaps)
+        return _refused(found) + stuck + _lost(found, _new_attachments(connection, swaps))
+
+
+def temporary(connection: Connection, swaps: Sequence[Swap]) -> list[str]:
+    """Name the temporary objects of sessions that hang on the old tables."""
+    with connection.transaction():
+        return _temporary(attachments(connection, swaps))
 
 
 def switch(
@@ -59,7 +105,7 @@ def switch(
     *,
     dsn: str,
     patience: float,
-    drop_dependents: bool = False,
+    dropped: Collection[str] = (),
 ) -> None:
     """Put new tables in the place of old ones, in the transaction that is open.
 
@@ -72,14 +118,16 @@ def switch(
         swaps: the tables, and where they are.
         dsn: where to make more connections, if they are needed.
         patience: seconds to wait for those who use the old tables.
-        drop_dependents: drop what can't follow.
+        dropped: names of what can't follow, and may be dropped.
 
     Raises:
-        SparkifyBulkError: the tables were in use for too long; it names by whom.
+        SparkifyBulkError: the tables were in use for too long; it names by whom. Or something can't
+            be carried over.
     """
     begun = time.monotonic()
     _lock_new(connection, swaps)
     _wait_for_upkeep(connection, swaps, patience)
+    carried = _carry(connection, swaps, dropped)
     seconds = _FIRST_WAIT_SECONDS
     with Gates(dsn) as gates:
         while True:
@@ -88,10 +136,9 @@ def switch(
                 with connection.transaction():
                     if queues:
                         _queue_for_all(connection, swaps, gates, seconds)
-
                     else:
                         _lock_all(connection, swaps)
-                    _replace(connection, swaps, drop_dependents=drop_dependents)
+                    _replace(connection, swaps, carried, dropped)
             except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
                 left = patience - (time.monotonic() - begun)
                 if left < 0:
@@ -101,6 +148,208 @@ def switch(
                 time.sleep(min(_PAUSE_SECONDS, left))
             else:
                 return
+
+
+# --- what hangs on the star ---------------------------------------------------------------------
+
+
+def _attachments(
+    connection: Connection, places: Sequence[tuple[str, Sequence[str]]]
+) -> list[Attachment]:
+    """Return what hangs on tables of some schemas, these in sight, the last one first."""
+    parameters = {
+        "schemas": [schema for schema, tables in places for _ in tables],
+        "tables": [table for _, tables in places for table in tables],
+    }
+    use_schemas(connection, *dict.fromkeys(schema for schema, _ in reversed(places)))
+    rows = connection.execute(statements.read("switch/attachments"), parameters).fetchall()
+    return [Attachment(*row) for row in rows]
+
+
+def _new_attachments(connection: Connection, swaps: Sequence[Swap]) -> list[Attachment]:
+    return _attachments(connection, [(swap.new, swap.tables) for swap in swaps])
+
+
+def _refused(found: Iterable[Attachment]) -> list[str]:
+    return [one.name for one in found if one.fate == "refused"]
+
+
+def _temporary(found: Iterable[Attachment]) -> list[str]:
+    return [one.name for one in found if one.fate == "dropped"]
+
+
+def _different(old: Sequence[Attachment], new: Sequence[Attachment]) -> list[Attachment]:
+    """Return what the old tables have and the new ones lack, or have otherwise.
+
+    The shape of tables that aren't the star's is the product's own: it may change with a version.
+    """
+    there = {(one.kind, one.name): one.definition for one in new}
+    return [
+        one
+        for one in old
+        if there.get((one.kind, one.name)) != one.definition
+        and (one.table in NAMES or one.kind not in _SHAPE)
+    ]
+
+
+def _lost(old: Sequence[Attachment], new: Sequence[Attachment]) -> list[str]:
+    """Name what can't be made so on the new tables: columns, and what has another one's name."""
+    taken = {one.name for one in new}
+    return [
+        f"{one.name}, which was changed" if one.name in taken else one.name
+        for one in _different(old, new)
+        if one.fate == "own" or (one.kind in _MADE and one.name in taken)
+    ]
+
+
+def _stuck_views(connection: Connection, swaps: Sequence[Swap]) -> list[str]:
+    """Name the views of the old tables that this role can't make anew."""
+    names = []
+    for swap in swaps:
+        parameters = {"schema": swap.old, "tables": list(swap.tables)}
+        use_schemas(connection, swap.old)
+        views = connection.execute(statements.read("switch/views"), parameters).fetchall()
+        names += [f"view {name}, which {obstacle}" for name, obstacle, _ in views if obstacle]
+    return list(dict.fromkeys(names))
+
+
+def _make_empty_star(connection: Connection, swaps: Sequence[Swap]) -> None:
+    """Make what the new tables will be, but for their rows."""
+    for schema in {swap.new for swap in swaps}:
+        make_schema(connection, schema)
+    use_schemas(connection, *dict.fromkeys(swap.new for swap in swaps))
+    make_tables(connection)
+    for group in ("indexes", "keys", "references"):
+        constrain(connection, group, *NAMES)
+    ledger.make_files(connection)
+    ledger.complete_files(connection)
+
+
+def _carry(
+    connection: Connection, swaps: Sequence[Swap], dropped: Collection[str]
+) -> list[Attachment]:
+    """Carry over what can be made before the switch; return all that the old tables have.
+
+    Raises:
+        SparkifyBulkError: something can't be carried over.
+    """
+    old, new = attachments(connection, swaps), _new_attachments(connection, swaps)
+    _check_losses(_lost(old, new), dropped)
+    kinds = {kind: place for place, kind in enumerate(_SHAPE)}
+    missing = [
+        one
+        for one in _different(old, new)
+        if one.fate == "carried" and not _is_gone(one, old, new, dropped)
+    ]
+    for one in sorted(missing, key=lambda one: kinds.get(one.kind, len(kinds))):
+        _make(connection, one)
+    return old
+
+
+def _is_gone(
+    one: Attachment, old: Sequence[Attachment], new: Sequence[Attachment], dropped: Collection[str]
+) -> bool:
+    """Tell whether something hangs on what is dropped itself, such as a column's comment."""
+    if not dropped:
+        return False
+    there = {other.name for other in new}
+    gone = [other.name for other in old if other.name in dropped and other.name not in there]
+    return any(one.name.endswith(name) for name in gone)
+
+
+def _make(connection: Connection, one: Attachment) -> None:
+    """Make something on the new tables, which are in sight.
+
+    Raises:
+        SparkifyBulkError: it can't be made; the error says why.
+    """
+    try:
+        with connection.transaction():
+            # Made by the server from its own catalogue, every name in it quoted there.
+            connection.execute(sql.SQL(one.statement or ""))
+    except psycopg.errors.LockNotAvailable:
+        raise
+    except psycopg.Error as error:
+        raise SparkifyBulkError(
+            f"{one.name} can't be carried over to the new star: {error.diag.message_primary}",
+            hint="the star is untouched; drop it, or let the files agree with it, and run again",
+        ) from error
+
+
+def _check_losses(names: Sequence[str], dropped: Collection[str]) -> None:
+    """Refuse to lose what may not be dropped.
+
+    Raises:
+        SparkifyBulkError: names it.
+    """
+    if lost := [name for name in names if name not in dropped]:
+        raise SparkifyBulkError(
+            f"the switch would leave behind what hangs on the star: {', '.join(lost)}",
+            hint="the star is untouched; it came during the run: drop it, or run again with "
+            "--drop-dependents",
+        )
+
+
+# --- rights -------------------------------------------------------------------------------------
+
+
+def _set_rights(
+    connection: Connection, swap: Swap, old: Sequence[Attachment], new: Sequence[Attachment]
+) -> None:
+    """Give the new tables, which are in sight, exactly the rights that the old ones had."""
+    changed = []
+    for table in {one.table for one in old} & set(swap.tables):
+        before, after = (
+            {(one.name, one.definition) for one in side if _is_grant(one, table)}
+            for side in (old, new)
+        )
+        if before != after:
+            changed.append(table)
+    parameters = {"schema": swap.old, "tables": changed}
+    revokes = connection.execute(statements.read("switch/revokes"), parameters).fetchall()
+    for (statement,) in revokes:
+        connection.execute(sql.SQL(statement))
+    for one in _in_order([one for table in changed for one in old if _is_grant(one, table)]):
+        if one.grantor is None or not _grant_as(connection, one.grantor, one):
+            # A column that was dropped, as had been said, takes its rights along.
+            with contextlib.suppress(psycopg.errors.UndefinedColumn), connection.transaction():
+                connection.execute(sql.SQL(one.statement or ""))
+
+
+def _is_grant(one: Attachment, table: str) -> bool:
+    return one.kind == "grant" and one.table == table
+
+
+def _in_order(grants: Sequence[Attachment]) -> list[Attachment]:
+    """Sort grants so that whoever passes a right on has it already."""
+    left, ordered = list(grants), []
+    while left:
+        waiting = {one.name.split(" to ", 1)[1].split(" by ")[0] for one in left}
+        ready = [one for one in left if one.grantor not in waiting] or left
+        ordered += ready
+        left = [one for one in left if one not in ready]
+    return ordered
+
+
+def _grant_as(connection: Connection, grantor: str, one: Attachment) -> bool:
+    """Grant a right in the name of the role that had granted it; tell whether that could be."""
+    try:
+        with connection.transaction():
+            before = connection.execute("SELECT current_setting('role')").fetchone()
+            connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(grantor)))
+            connection.execute(sql.SQL(one.statement or ""))
+            connection.execute("SELECT set_config('role', %s, true)", before)
+    except psycopg.errors.LockNotAvailable:
+        raise
+    except psycopg.Error as error:
+        logger.warning(
+            "The right %s is now the owner's to take back: it couldn't be granted by %s (%s)",
+            one.name,
+            grantor,
+            error.diag.message_primary,
+        )
+        return False
+    return True
 
 
 # --- locks --------------------------------------------------------------------------------------
@@ -305,15 +554,29 @@ def _existing(connection: Connection, swap: Swap) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _replace(connection: Connection, swaps: Sequence[Swap], *, drop_dependents: bool) -> None:
-    """Drop the old tables, and move the new ones to where they were; all is locked."""
-    drop = "DROP TABLE IF EXISTS {} CASCADE" if drop_dependents else "DROP TABLE IF EXISTS {}"
+def _replace(
+    connection: Connection,
+    swaps: Sequence[Swap],
+    carried: Sequence[Attachment],
+    dropped: Collection[str],
+) -> None:
+    """Drop the old tables, and move the new ones to where they were; all is locked.
+
+    Raises:
+        SparkifyBulkError: something hangs on the star that wasn't there before.
+    """
+    old, new = attachments(connection, swaps), _new_attachments(connection, swaps)
+    _check_losses(_refused(old) + _stuck_views(connection, swaps), dropped)
+    _check_losses([one.name for one in old if one.fate == "carried" and one not in carried], ())
+    if gone := _temporary(old):
+        logger.warning("Temporary objects of other sessions are dropped: %s", ", ".join(gone))
+    # What it drops besides has been named: nothing can have come since, all is locked.
+    drop = "DROP TABLE IF EXISTS {} CASCADE" if dropped or gone else "DROP TABLE IF EXISTS {}"
     for swap in swaps:
         parameters = {"schema": swap.old, "tables": list(swap.tables)}
-        carried = connection.execute(statements.read("switch/grants"), parameters).fetchall()
         _repoint_views(connection, swap.old, swap.new, parameters)
-        for name in reversed(swap.tables):
-            connection.execute(sql.SQL(drop).format(sql.Identifier(swap.old, name)))
+        olds = sql.SQL(", ").join(sql.Identifier(swap.old, name) for name in swap.tables)
+        connection.execute(sql.SQL(drop).format(olds))
         for name in swap.tables:
             new = sql.Identifier(swap.new, name)
             # The mark of a table that the next run may drop; the old table's comment follows.
@@ -321,10 +584,17 @@ def _replace(connection: Connection, swaps: Sequence[Swap], *, drop_dependents: 
             connection.execute(
                 sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(new, sql.Identifier(swap.old))
             )
-        use_schemas(connection, swap.old)
-        for (statement,) in carried:
-            # Made by the server, as above.
-            connection.execute(sql.SQL(statement))
+    use_schemas(connection, *(swap.old for swap in reversed(swaps)))
+    moved = [
+        one
+        for one in _different(old, new)
+        if one.fate == "moved" and one.kind != "grant" and not _is_gone(one, old, new, dropped)
+    ]
+    for one in sorted(moved, key=lambda one: one.kind != "owner"):
+        _make(connection, one)
+    kept = [one for one in old if not _is_gone(one, old, new, dropped)]
+    for swap in swaps:
+        _set_rights(connection, swap, kept, new)
 
 
 def _repoint_views(

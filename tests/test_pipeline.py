@@ -508,51 +508,10 @@ def test_a_star_of_other_columns_is_not_merged_into(star: str, tree: Tree) -> No
 # --- dependents, rights, and what a reload carries over -------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("statement", "name"),
-    [
-        (
-            "CREATE VIEW public.top AS SELECT p FROM sparkify.songplays AS p",
-            "view public.top, which has a column of whole rows",
-        ),
-        (
-            "CREATE MATERIALIZED VIEW public.seen AS SELECT file FROM sparkify_ledger.files",
-            "materialized view public.seen",
-        ),
-        ("CREATE TABLE public.kept (play sparkify.songplays)", "column play of public.kept"),
-        ("CREATE RULE quiet AS ON DELETE TO sparkify.users DO INSTEAD NOTHING", "rule quiet of"),
-        (
-            "CREATE MATERIALIZED VIEW public.top AS SELECT * FROM sparkify.songs",
-            "materialized view public.top",
-        ),
-        (
-            "CREATE TABLE public.likes (song text CONSTRAINT liked REFERENCES sparkify.songs)",
-            "foreign key liked of public.likes",
-        ),
-        (
-            (
-                "CREATE FUNCTION public.plays() RETURNS bigint LANGUAGE sql"
-                " BEGIN ATOMIC SELECT count(*) FROM sparkify.songplays; END"
-            ),
-            "function public.plays",
-        ),
-        (
-            (
-                "CREATE TRIGGER watch BEFORE INSERT ON sparkify.users"
-                " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
-            ),
-            "trigger watch of users",
-        ),
-        ("CREATE POLICY own ON sparkify.users", "policy own of users"),
-        ("CREATE PUBLICATION plays FOR TABLE sparkify.songplays", "publication plays"),
-    ],
-)
-def test_dependents_refuse_a_reload_by_name(
-    star: str, tree: Tree, statement: str, name: str
-) -> None:
-    """What a switch can't carry over is named before anything is done; load goes on."""
-    query(star, statement)
-    with pytest.raises(SparkifyBulkError, match=name):
+def test_a_load_does_not_mind_what_a_reload_refuses(star: str, tree: Tree) -> None:
+    """It merges into the tables that are there; the refused reload left nothing behind."""
+    query(star, "CREATE MATERIALIZED VIEW public.top AS SELECT * FROM sparkify.songs")
+    with pytest.raises(SparkifyBulkError, match=r"materialized view public\.top"):
         sparkify_bulk.reload(tree.root, dsn=star)
     assert left_behind(star) == []
     assert sparkify_bulk.load(tree.root, dsn=star).status == "succeeded"

@@ -1,14 +1,18 @@
 """A reload's switch lets readers be, and loses nothing that hangs on the star."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 from crowd import READS, Crowd
-from trees import Tree, event, song
+from psycopg import sql
+from servers import Server
+from trees import Tree, event, read_star, song
 
 import sparkify_bulk
 from sparkify_bulk import switch as switching
+from sparkify_bulk.connection import connect
 from sparkify_bulk.errors import SparkifyBulkError
 
 # Seconds after which a switch that still hasn't come through fails its test.
@@ -18,15 +22,20 @@ PATIENCE_SECONDS = 60.0
 @pytest.fixture
 def star(database: str, tree: Tree) -> str:
     """Make a small star; return the connection string of its database."""
-    tree.songs("songs.json", *(song(number) for number in range(20)))
-    tree.logs("events.json", *(event(number, userId=str(number % 7)) for number in range(200)))
+    fill(tree)
     sparkify_bulk.reload(tree.root, dsn=database)
     return database
 
 
+def fill(tree: Tree) -> None:
+    """Write what a small star is made of."""
+    tree.songs("songs.json", *(song(number) for number in range(20)))
+    tree.logs("events.json", *(event(number, userId=str(number % 7)) for number in range(200)))
+
+
 def rebuild(star: str, tree: Tree, **options: Any) -> Any:
     """Reload the star."""
-    options = {"switch_patience": PATIENCE_SECONDS, "retries": 0} | options
+    options = {"switch_patience": PATIENCE_SECONDS, "retries": 0, "jobs": 1} | options
     return sparkify_bulk.reload(tree.root, dsn=star, **options)
 
 
@@ -183,3 +192,312 @@ def test_a_snapshot_from_before_the_switch_sees_some_tables_full_and_others_empt
     assert filled == [(200, 200)]
     assert merged == [(0, 0)]
     assert query(star, counts.format("songs", "users")) == [(20, 7)]
+
+
+# --- what hangs on the star ---------------------------------------------------------------------
+
+ROLES = ("Keeper x", "analyst", "junior")
+PLACE = "sparkify_place"
+# What a reload carries over.
+CARRIED = {
+    "right": "GRANT SELECT, INSERT ON sparkify.songplays TO analyst WITH GRANT OPTION",
+    "right of all": "GRANT SELECT ON sparkify.time TO PUBLIC",
+    "right on columns": """
+        GRANT SELECT (user_id, level), UPDATE (level) ON sparkify.users TO analyst""",
+    "right on a column after one on the table was revoked": """
+        GRANT SELECT ON sparkify.users TO analyst; REVOKE SELECT ON sparkify.users FROM analyst;
+        GRANT SELECT (user_id, level) ON sparkify.users TO analyst""",
+    "right passed on": """
+        GRANT USAGE ON SCHEMA sparkify TO analyst, junior;
+        GRANT SELECT ON sparkify.songs TO analyst WITH GRANT OPTION;
+        SET ROLE analyst; GRANT SELECT ON sparkify.songs TO junior WITH GRANT OPTION;
+        SET ROLE junior; GRANT SELECT ON sparkify.songs TO "Keeper x"; RESET ROLE""",
+    "right on the sequence": """
+        GRANT USAGE ON SEQUENCE sparkify.songplays_songplay_id_seq TO analyst""",
+    "owner's own rights revoked": "REVOKE DELETE, TRUNCATE ON sparkify.artists FROM CURRENT_USER",
+    "all rights revoked": "REVOKE ALL ON sparkify.artists FROM CURRENT_USER",
+    "right on the ledger": "GRANT SELECT ON sparkify_ledger.files TO analyst",
+    "default rights of all schemas": "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+    "default rights of the star's schema": """
+        ALTER DEFAULT PRIVILEGES IN SCHEMA sparkify GRANT SELECT ON TABLES TO analyst;
+        ALTER DEFAULT PRIVILEGES IN SCHEMA sparkify GRANT USAGE ON SEQUENCES TO analyst""",
+    "default rights of the build schema": """
+        GRANT SELECT (user_id, level) ON sparkify.users TO analyst;
+        ALTER DEFAULT PRIVILEGES IN SCHEMA sparkify_build GRANT ALL ON TABLES TO analyst, PUBLIC;
+        ALTER DEFAULT PRIVILEGES IN SCHEMA sparkify_build GRANT ALL ON SEQUENCES TO analyst""",
+    "default rights that lack some": """
+        ALTER DEFAULT PRIVILEGES REVOKE DELETE ON TABLES FROM postgres""",
+    "owner": 'ALTER TABLE sparkify.songs OWNER TO "Keeper x"',
+    "owner with rights given to others": """
+        ALTER TABLE sparkify.songplays OWNER TO "Keeper x";
+        GRANT SELECT ON sparkify.songplays TO analyst, postgres""",
+    "row-level security": "ALTER TABLE sparkify.users ENABLE ROW LEVEL SECURITY",
+    "forced row-level security": """
+        ALTER TABLE sparkify.users ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY""",
+    "comment on a table": "COMMENT ON TABLE sparkify.users IS 'it''s 100%'",
+    "comment on a column": r"COMMENT ON COLUMN sparkify.users.level IS 'free or \paid'",
+    "comment on a constraint": "COMMENT ON CONSTRAINT users_pkey ON sparkify.users IS 'the key'",
+    "comment on an index": "COMMENT ON INDEX sparkify.songs_duration IS 'for claims'",
+    "comment on the sequence": """
+        COMMENT ON SEQUENCE sparkify.songplays_songplay_id_seq IS 'numbers'""",
+    "storage parameter": """
+        ALTER TABLE sparkify.users SET (fillfactor = 70, autovacuum_enabled = false)""",
+    "storage parameter of long values": """
+        ALTER TABLE sparkify.songs SET (toast.autovacuum_enabled = false)""",
+    "tablespace": f"ALTER TABLE sparkify.songs SET TABLESPACE {PLACE}",
+    "tablespace of an index": f"ALTER INDEX sparkify.songplays_pkey SET TABLESPACE {PLACE}",
+    "replica identity": "ALTER TABLE sparkify.users REPLICA IDENTITY FULL",
+    "replica identity by an index": """
+        ALTER TABLE sparkify.songplays REPLICA IDENTITY USING INDEX songplays_natural_key""",
+    "default": "ALTER TABLE sparkify.users ALTER COLUMN gender SET DEFAULT 'unknown'",
+    "not null": "ALTER TABLE sparkify.users ALTER COLUMN gender SET NOT NULL",
+    "statistics target": "ALTER TABLE sparkify.users ALTER COLUMN level SET STATISTICS 500",
+    "estimate": "ALTER TABLE sparkify.songplays ALTER COLUMN user_id SET (n_distinct = 7)",
+    "storage of a column": "ALTER TABLE sparkify.songs ALTER COLUMN title SET STORAGE EXTERNAL",
+    "compression": "ALTER TABLE sparkify.songs ALTER COLUMN title SET COMPRESSION pglz",
+    "check": "ALTER TABLE sparkify.users ADD CONSTRAINT known CHECK (level IN ('free', 'paid'))",
+    "check of new rows": "ALTER TABLE sparkify.users ADD CHECK (level <> 'free') NOT VALID",
+    "unique constraint": 'ALTER TABLE sparkify.songs ADD CONSTRAINT "No 1" UNIQUE (title)',
+    "exclusion constraint": "ALTER TABLE sparkify.songs ADD EXCLUDE USING hash (title WITH =)",
+    "foreign key within the star": """
+        ALTER TABLE sparkify.users ADD CONSTRAINT last FOREIGN KEY (last_start_time)
+            REFERENCES sparkify.time DEFERRABLE INITIALLY DEFERRED""",
+    "index": "CREATE INDEX who ON sparkify.songplays (user_id, start_time DESC) INCLUDE (level)",
+    "index on an expression": """
+        CREATE INDEX "By Title" ON sparkify.songs (lower(title)) WITH (fillfactor = 80)
+            WHERE year > 1990;
+        ALTER INDEX sparkify."By Title" ALTER COLUMN 1 SET STATISTICS 300;
+        COMMENT ON INDEX sparkify."By Title" IS 'for search'""",
+    "clustering": "ALTER TABLE sparkify.songplays CLUSTER ON songplays_pkey",
+    "statistics": """
+        CREATE STATISTICS sparkify.levels (dependencies) ON level, location FROM sparkify.songplays;
+        ALTER STATISTICS sparkify.levels SET STATISTICS 200;
+        ALTER STATISTICS sparkify.levels OWNER TO "Keeper x";
+        COMMENT ON STATISTICS sparkify.levels IS 'they go together'""",
+    "statistics elsewhere": "CREATE STATISTICS public.both ON gender, level FROM sparkify.users",
+    "view": """
+        CREATE VIEW public.names AS SELECT last_name FROM sparkify.users;
+        CREATE VIEW public.names_of_names AS SELECT * FROM public.names""",
+    "view that groups by a key": """
+        CREATE VIEW public.often AS SELECT u.user_id, u.last_name, count(*) AS plays
+            FROM sparkify.users AS u JOIN sparkify.songplays USING (user_id) GROUP BY u.user_id""",
+    "publication of all tables": "CREATE PUBLICATION whole FOR ALL TABLES",
+    "event trigger": """
+        CREATE FUNCTION public.see() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+        CREATE EVENT TRIGGER seen ON ddl_command_end EXECUTE FUNCTION public.see()""",
+}
+# What it can't carry over, and how it is named.
+REFUSED = {
+    "column": ("ALTER TABLE sparkify.users ADD age integer", "column age of users"),
+    "type of a column": (
+        "ALTER TABLE sparkify.songs ALTER COLUMN year TYPE bigint",
+        "column year of songs, which was changed",
+    ),
+    "index of another definition": (
+        "DROP INDEX sparkify.songs_duration; CREATE INDEX songs_duration ON sparkify.songs (title)",
+        "index songs_duration of songs, which was changed",
+    ),
+    "sequence": (
+        "ALTER TABLE sparkify.songplays ALTER songplay_id SET INCREMENT BY 10",
+        "sequence songplays_songplay_id_seq of songplays, which was changed",
+    ),
+    "foreign key out of the star": (
+        """CREATE TABLE public.levels AS SELECT DISTINCT level FROM sparkify.users;
+        ALTER TABLE public.levels ADD PRIMARY KEY (level);
+        ALTER TABLE sparkify.users ADD CONSTRAINT known FOREIGN KEY (level) REFERENCES levels""",
+        "foreign key known of users",
+    ),
+    "foreign key into the star": (
+        "CREATE TABLE public.likes (song text CONSTRAINT liked REFERENCES sparkify.songs)",
+        "foreign key liked of public.likes",
+    ),
+    "materialized view": (
+        "CREATE MATERIALIZED VIEW public.top AS SELECT * FROM sparkify.songs",
+        "materialized view public.top",
+    ),
+    "materialized view of the ledger": (
+        "CREATE MATERIALIZED VIEW public.seen AS SELECT file FROM sparkify_ledger.files",
+        "materialized view public.seen",
+    ),
+    "view of whole rows": (
+        "CREATE VIEW public.top AS SELECT p FROM sparkify.songplays AS p",
+        "view public.top, which has a column of whole rows",
+    ),
+    "function of SQL": (
+        """CREATE FUNCTION public.plays() RETURNS bigint LANGUAGE sql
+            BEGIN ATOMIC SELECT count(*) FROM sparkify.songplays; END""",
+        "function public.plays()",
+    ),
+    "function of rows": (
+        """CREATE FUNCTION public.is_free(u sparkify.users) RETURNS boolean LANGUAGE sql
+            AS $$ SELECT u.level = 'free' $$""",
+        "function public.is_free(users)",
+    ),
+    "function that returns rows": (
+        """CREATE FUNCTION public.few() RETURNS SETOF sparkify.users LANGUAGE sql
+            AS 'SELECT * FROM sparkify.users LIMIT 1'""",
+        "function public.few()",
+    ),
+    "column of rows": (
+        "CREATE TABLE public.kept (play sparkify.songplays)",
+        "column play of public.kept",
+    ),
+    "column of many rows": (
+        "CREATE TABLE public.kept (plays sparkify.songplays[])",
+        "column plays of public.kept",
+    ),
+    "domain of rows": ("CREATE DOMAIN public.person AS sparkify.users", "type public.person"),
+    "trigger": (
+        """CREATE TRIGGER watch BEFORE INSERT ON sparkify.users
+            FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()""",
+        "trigger watch of users",
+    ),
+    "disabled check": (
+        "ALTER TABLE sparkify.songs DISABLE TRIGGER ALL",
+        "disabled checks of songs_artist_id_fkey on songs",
+    ),
+    "rule": (
+        "CREATE RULE quiet AS ON DELETE TO sparkify.users DO INSTEAD NOTHING",
+        "rule quiet of users",
+    ),
+    "rule of another table": (
+        """CREATE TABLE public.mine (id bigint); CREATE RULE copy AS ON INSERT TO public.mine
+            DO ALSO DELETE FROM sparkify.users WHERE user_id = NEW.id""",
+        "rule copy of public.mine",
+    ),
+    "policy": ("CREATE POLICY own ON sparkify.users", "policy own of users"),
+    "policy of another table": (
+        """CREATE TABLE public.mine (id bigint); CREATE POLICY known ON public.mine
+            USING (id IN (SELECT user_id FROM sparkify.users))""",
+        "policy known on table public.mine",
+    ),
+    "publication": (
+        "CREATE PUBLICATION plays FOR TABLE sparkify.songplays",
+        "publication plays of songplays",
+    ),
+    "publication of the schema": (
+        "CREATE PUBLICATION plays FOR TABLES IN SCHEMA sparkify",
+        "publication plays of the schema of songplays",
+    ),
+    "child": (
+        "CREATE TABLE public.more () INHERITS (sparkify.users)",
+        "table public.more, which inherits from users",
+    ),
+    "parent": (
+        """CREATE TABLE public.people (user_id bigint NOT NULL);
+        ALTER TABLE sparkify.users INHERIT public.people""",
+        "users, which inherits from public.people",
+    ),
+    "partition": (
+        """CREATE TABLE public.all_artists (LIKE sparkify.artists) PARTITION BY LIST (artist_id);
+        ALTER TABLE public.all_artists ATTACH PARTITION sparkify.artists DEFAULT""",
+        "artists, which is a partition of public.all_artists",
+    ),
+    "type of the table": (
+        """CREATE TYPE public.moment AS (start_time timestamptz, hour smallint, day smallint,
+            week smallint, month smallint, year smallint, weekday smallint);
+        ALTER TABLE sparkify.time OF public.moment""",
+        "type public.moment of the table time",
+    ),
+    "extension": (
+        "ALTER EXTENSION plpgsql ADD TABLE sparkify.users",
+        "extension plpgsql, of which users is a part",
+    ),
+    "security label": (
+        """INSERT INTO pg_seclabel
+            VALUES ('sparkify.users'::regclass, 'pg_class'::regclass, 0, 'guard', 'secret')""",
+        "security label by guard on table users",
+    ),
+    "sequence of a column": (
+        "CREATE SEQUENCE sparkify.numbers OWNED BY sparkify.users.user_id",
+        "sequence numbers",
+    ),
+    "default of another table": (
+        """CREATE TABLE public.mine (
+            id bigint DEFAULT nextval('sparkify.songplays_songplay_id_seq'))""",
+        "default value for column id of table public.mine",
+    ),
+    "unlogged table": (
+        "ALTER TABLE sparkify.songplays SET UNLOGGED",
+        "unlogged storage of songplays",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def pattern(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Tree]]:
+    """Make a database with a star to copy, roles and a tablespace; return its name, and the files.
+
+    A star for each kind of what may hang on one would take most of their tests' time.
+    """
+    make = "DO $$ BEGIN CREATE ROLE {}; EXCEPTION WHEN duplicate_object THEN END $$"
+    for role in ROLES:
+        server.execute(sql.SQL(make).format(sql.Identifier(role)))
+    tree = Tree(tmp_path_factory.mktemp("pattern"))
+    name = "switch_pattern"
+    server.create(name)
+    dsn = server.dsn(name)
+    fill(tree)
+    sparkify_bulk.reload(tree.root, dsn=dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SET allow_in_place_tablespaces = on")
+        connection.execute(f"CREATE TABLESPACE {PLACE} LOCATION ''".encode())
+    yield name, tree
+    server.drop(name)
+    server.execute(sql.SQL("DROP TABLESPACE {}").format(sql.Identifier(PLACE)))
+
+
+@pytest.fixture
+def populated(server: Server, pattern: tuple[str, Tree]) -> Iterator[tuple[str, Tree]]:
+    """Copy the star; return its connection string, and the files it is made of."""
+    name = f"{pattern[0]}_copy"
+    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+    server.execute(copy.format(sql.Identifier(name), sql.Identifier(pattern[0])))
+    yield server.dsn(name), pattern[1]
+    server.drop(name)
+
+
+def hung(star: str) -> set[tuple[Any, ...]]:
+    """Return all that hangs on the star, in words that don't depend on its tables' OIDs."""
+    ledger = switching.Swap("sparkify_ledger", "", ("files",))
+    with connect(star) as connection, connection.transaction():
+        found = switching.attachments(connection, (ledger, switching.Swap("sparkify", "")))
+    return {tuple(one) for one in found}
+
+
+def oids(star: str) -> list[tuple[Any, ...]]:
+    """Return the OIDs of the star's tables."""
+    return query(
+        star, "SELECT oid FROM pg_class WHERE relnamespace = 'sparkify'::regnamespace ORDER BY 1"
+    )
+
+
+@pytest.mark.parametrize("kind", CARRIED)
+def test_what_hangs_on_the_star_is_carried_over(populated: tuple[str, Tree], kind: str) -> None:
+    """It is the same after a reload, in every word of the catalogue, and nothing came to it."""
+    star, tree = populated
+    plain, before = hung(star), oids(star)
+    query(star, CARRIED[kind])
+    changed = hung(star)
+    by_itself = ("default rights of all", "default rights of the star", "publication", "event")
+    assert changed != plain or kind.startswith((*by_itself, "default rights that"))
+    assert rebuild(star, tree).status == "succeeded"
+    assert hung(star) == changed
+    assert not set(oids(star)) & set(before)
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_carried_over_refuses_a_reload_by_name(
+    populated: tuple[str, Tree], kind: str
+) -> None:
+    """Before anything is read; the star, and what hangs on it, are untouched."""
+    star, tree = populated
+    statement, name = REFUSED[kind]
+    query(star, statement)
+    rows, before, tables = read_star(star), hung(star), oids(star)
+    with pytest.raises(SparkifyBulkError) as caught:
+        rebuild(star, tree)
+    assert name in caught.value.message
+    assert read_star(star) == rows
+    assert hung(star) == before
+    assert oids(star) == tables

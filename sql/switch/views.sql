@@ -1,6 +1,6 @@
 -- The statements that let plain views see the tables that take the old ones' place: each view that
 -- names one, as it stands, with its options; rights, owner and comment stay with it, and what
--- depends on it too. The names of what the view sees are qualified unless they are in the schema in
+-- depends on it too. Temporary views belong to their sessions. The names of what the view sees are qualified unless they are in the schema in
 -- sight, which must be the old tables'; run what this returns where the new ones come first.
 -- Returns also why a view can't be made anew; NULL where it can.
 SELECT
@@ -28,7 +28,7 @@ SELECT
     ) AS statement
 FROM pg_class AS v
 INNER JOIN pg_namespace AS w ON v.relnamespace = w.oid
-WHERE v.relkind = 'v' AND v.oid IN (
+WHERE v.relkind = 'v' AND v.relpersistence = 'p' AND v.oid IN (
     SELECT r.ev_class
     FROM pg_class AS t
     INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid
