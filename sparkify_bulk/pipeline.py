@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from sparkify_bulk import ledger, merge, shrink, state
+from sparkify_bulk import ledger, marks, merge, shrink, state
 from sparkify_bulk.build import build_star
 from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.connection import Connection

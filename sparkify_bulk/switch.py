@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 from sparkify_bulk import ledger, statements
 from sparkify_bulk.connection import Connection, connect
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
-from sparkify_bulk.merge import constrain, lock_timeout, make_schema, make_tables, set_locally
+from sparkify_bulk.merge import constrain, lock_timeout, make_tables, set_locally
 from sparkify_bulk.stage import use_schemas
 from sparkify_bulk.tables import NAMES
 
@@ -38,6 +38,9 @@ _SHAPE = (
 )  # fmt: skip
 # Of these, what is made rather than set: it can't be where something else has its name.
 _MADE = ("index", "constraint", "statistics")
+# Rights on a table, on the sequences of its columns, and on columns, which a revoked right on the
+# table would take along.
+_GRANTS = ("grant", "sequence grant", "column grant")
 # How many of those who use the tables an error names.
 _HOLDERS = 5
 
@@ -82,7 +85,7 @@ def losses(connection: Connection, swaps: Sequence[Swap]) -> list[str]:
 
     Args:
         connection: in autocommit mode.
-        swaps: the tables; the schema of the new ones needn't be there yet.
+        swaps: the tables; nothing is in the schema of the new ones yet.
     """
     with connection.transaction(force_rollback=True):
         found = attachments(connection, swaps)
@@ -215,8 +218,6 @@ def _stuck_views(connection: Connection, swaps: Sequence[Swap]) -> list[str]:
 
 def _make_empty_star(connection: Connection, swaps: Sequence[Swap]) -> None:
     """Make what the new tables will be, but for their rows."""
-    for schema in {swap.new for swap in swaps}:
-        make_schema(connection, schema)
     use_schemas(connection, *dict.fromkeys(swap.new for swap in swaps))
     make_tables(connection)
     for group in ("indexes", "keys", "references"):
@@ -233,6 +234,11 @@ def _carry(
     Raises:
         SparkifyBulkError: something can't be carried over.
     """
+    for swap in swaps:
+        for table in swap.tables:
+            # The mark of a table that the next run may drop.
+            new_table = sql.Identifier(swap.new, table)
+            connection.execute(sql.SQL("COMMENT ON TABLE {} IS NULL").format(new_table))
     old, new = attachments(connection, swaps), _new_attachments(connection, swaps)
     _check_losses(_lost(old, new), dropped)
     kinds = {kind: place for place, kind in enumerate(_SHAPE)}
@@ -296,39 +302,35 @@ def _check_losses(names: Sequence[str], dropped: Collection[str]) -> None:
 def _set_rights(
     connection: Connection, swap: Swap, old: Sequence[Attachment], new: Sequence[Attachment]
 ) -> None:
-    """Give the new tables, which are in sight, exactly the rights that the old ones had."""
-    changed = []
-    for table in {one.table for one in old} & set(swap.tables):
-        before, after = (
-            {(one.name, one.definition) for one in side if _is_grant(one, table)}
-            for side in (old, new)
-        )
-        if before != after:
-            changed.append(table)
-    parameters = {"schema": swap.old, "tables": changed}
-    revokes = connection.execute(statements.read("switch/revokes"), parameters).fetchall()
-    for (statement,) in revokes:
-        connection.execute(sql.SQL(statement))
-    for one in _in_order([one for table in changed for one in old if _is_grant(one, table)]):
-        if one.grantor is None or not _grant_as(connection, one.grantor, one):
-            # A column that was dropped, as had been said, takes its rights along.
-            with contextlib.suppress(psycopg.errors.UndefinedColumn), connection.transaction():
-                connection.execute(sql.SQL(one.statement or ""))
+    """Give the new tables, which are in sight, exactly the rights that the old ones had.
+
+    Tables of a schema, or of a role, may have got others by default.
+    """
+    for table in sorted({one.table for one in old} & set(swap.tables)):
+        for kind in _GRANTS:
+            grants = [one for one in old if (one.table, one.kind) == (table, kind)]
+            by_default = [one for one in new if (one.table, one.kind) == (table, kind)]
+            if _said(grants) == _said(by_default):
+                continue
+            parameters = {"schema": swap.old, "tables": [table], "kind": kind}
+            revokes = connection.execute(statements.read("switch/revokes"), parameters)
+            for (statement,) in revokes.fetchall():
+                connection.execute(sql.SQL(statement))
+            for one in sorted(grants, key=lambda one: one.definition):
+                _grant(connection, one)
 
 
-def _is_grant(one: Attachment, table: str) -> bool:
-    return one.kind == "grant" and one.table == table
+def _said(grants: Iterable[Attachment]) -> set[tuple[str, str]]:
+    return {(one.name, one.definition) for one in grants}
 
 
-def _in_order(grants: Sequence[Attachment]) -> list[Attachment]:
-    """Sort grants so that whoever passes a right on has it already."""
-    left, ordered = list(grants), []
-    while left:
-        waiting = {one.name.split(" to ", 1)[1].split(" by ")[0] for one in left}
-        ready = [one for one in left if one.grantor not in waiting] or left
-        ordered += ready
-        left = [one for one in left if one not in ready]
-    return ordered
+def _grant(connection: Connection, one: Attachment) -> None:
+    """Grant a right, in the name of the role that had granted it if that can be."""
+    if one.grantor is not None and _grant_as(connection, one.grantor, one):
+        return
+    # A column that was dropped, as had been said, takes its rights along.
+    with contextlib.suppress(psycopg.errors.UndefinedColumn), connection.transaction():
+        connection.execute(sql.SQL(one.statement or ""))
 
 
 def _grant_as(connection: Connection, grantor: str, one: Attachment) -> bool:
@@ -578,17 +580,16 @@ def _replace(
         olds = sql.SQL(", ").join(sql.Identifier(swap.old, name) for name in swap.tables)
         connection.execute(sql.SQL(drop).format(olds))
         for name in swap.tables:
-            new = sql.Identifier(swap.new, name)
-            # The mark of a table that the next run may drop; the old table's comment follows.
-            connection.execute(sql.SQL("COMMENT ON TABLE {} IS NULL").format(new))
             connection.execute(
-                sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(new, sql.Identifier(swap.old))
+                sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(
+                    sql.Identifier(swap.new, name), sql.Identifier(swap.old)
+                )
             )
     use_schemas(connection, *(swap.old for swap in reversed(swaps)))
     moved = [
         one
         for one in _different(old, new)
-        if one.fate == "moved" and one.kind != "grant" and not _is_gone(one, old, new, dropped)
+        if one.fate == "moved" and one.kind not in _GRANTS and not _is_gone(one, old, new, dropped)
     ]
     for one in sorted(moved, key=lambda one: one.kind != "owner"):
         _make(connection, one)

@@ -40,7 +40,7 @@ PARAMETERS: dict[str, Any] = {
     "names": "^x$",
     "mark": "x",
     "tables": ["users"],
-    "relations": [1],
+    "relations": [1, 2],
     "privileges": ["SELECT"],
     "kind": "songs",
     "files": ["a.json"],

@@ -67,19 +67,21 @@ grants AS (
     SELECT
         t.relname, '' AS on_column, 'TABLE' AS what, t.relname AS object, t.relowner, a.*
     FROM old AS t
-    CROSS JOIN LATERAL aclexplode(coalesce(t.relacl, acldefault('r', t.relowner))) AS a
+    CROSS JOIN LATERAL aclexplode(coalesce(t.relacl, acldefault('r', t.relowner)))
+        WITH ORDINALITY AS a
 
     UNION ALL
 
     SELECT c.relname, c.attname, 'TABLE', c.relname, c.relowner, a.*
     FROM columns AS c
-    CROSS JOIN LATERAL aclexplode(c.attacl) AS a
+    CROSS JOIN LATERAL aclexplode(c.attacl) WITH ORDINALITY AS a
 
     UNION ALL
 
     SELECT s.relname, '', 'SEQUENCE', s.sequence_name, s.relowner, a.*
     FROM sequences AS s
-    CROSS JOIN LATERAL aclexplode(coalesce(s.relacl, acldefault('s', s.relowner))) AS a
+    CROSS JOIN LATERAL aclexplode(coalesce(s.relacl, acldefault('s', s.relowner)))
+        WITH ORDINALITY AS a
 ),
 
 targets AS (
@@ -132,7 +134,12 @@ found AS (
     UNION ALL
 
     SELECT
-        g.relname, 'grant',
+        g.relname,
+        CASE
+            WHEN g.on_column <> '' THEN 'column grant'
+            WHEN g.what = 'SEQUENCE' THEN 'sequence grant'
+            ELSE 'grant'
+        END,
         format(
             '%%s%%s on %%s to %%s', g.privilege_type,
             CASE WHEN g.on_column <> '' THEN format(' (%%I)', g.on_column) ELSE '' END, g.object,
@@ -143,7 +150,9 @@ found AS (
             END
         )
         || CASE WHEN g.grantor <> g.relowner THEN ' by ' || pg_get_userbyid(g.grantor) ELSE '' END,
-        CASE WHEN g.is_grantable THEN 'with grant option' ELSE '' END,
+        -- In this order one may pass on what one has been granted before.
+        to_char(g.ordinality, 'FM0000')
+        || CASE WHEN g.is_grantable THEN ' with grant option' ELSE '' END,
         'moved',
         format(
             'GRANT %%s%%s ON %%s %%I TO %%s%%s', g.privilege_type,
