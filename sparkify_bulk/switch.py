@@ -30,13 +30,11 @@ _LONGEST_WAIT_SECONDS = 8.0
 _MOST_GATES = 24
 # For a lock that wasn't foreseen, such as one of a temporary view.
 _STRAY_LOCK_SECONDS = 0.02
-# What makes up a table's shape, in the order in which it can be made.
-_SHAPE = (
-    "column", "sequence", "storage parameter", "tablespace", "column property", "index",
-    "constraint", "index property", "replica identity", "statistics", "statistics property",
-    "comment",
-)  # fmt: skip
-# Of these, what is made rather than set: it can't be where something else has its name.
+# What a table has by itself: the shape of those that aren't the star's may change with a version.
+_SHAPE = ("column", "sequence", "column property", "index", "constraint", "index property")
+# The order in which it can be made, and what is set on it.
+_ORDER = (*_SHAPE, "replica identity", "comment")
+# What is made rather than set: it can't be where something else has its name.
 _MADE = ("index", "constraint", "statistics")
 # Rights on a table, on the sequences of its columns, and on columns, which a revoked right on the
 # table would take along.
@@ -182,10 +180,7 @@ def _temporary(found: Iterable[Attachment]) -> list[str]:
 
 
 def _different(old: Sequence[Attachment], new: Sequence[Attachment]) -> list[Attachment]:
-    """Return what the old tables have and the new ones lack, or have otherwise.
-
-    The shape of tables that aren't the star's is the product's own: it may change with a version.
-    """
+    """Return what the old tables have and the new ones lack, or have otherwise."""
     there = {(one.kind, one.name): one.definition for one in new}
     return [
         one
@@ -241,13 +236,13 @@ def _carry(
             connection.execute(sql.SQL("COMMENT ON TABLE {} IS NULL").format(new_table))
     old, new = attachments(connection, swaps), _new_attachments(connection, swaps)
     _check_losses(_lost(old, new), dropped)
-    kinds = {kind: place for place, kind in enumerate(_SHAPE)}
+    kinds = {kind: place for place, kind in enumerate(_ORDER)}
     missing = [
         one
         for one in _different(old, new)
         if one.fate == "carried" and not _is_gone(one, old, new, dropped)
     ]
-    for one in sorted(missing, key=lambda one: kinds.get(one.kind, len(kinds))):
+    for one in sorted(missing, key=lambda one: kinds.get(one.kind, -1)):
         _make(connection, one)
     return old
 

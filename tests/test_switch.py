@@ -288,7 +288,7 @@ CARRIED = {
 }
 # What it can't carry over, and how it is named.
 REFUSED = {
-    "column": ("ALTER TABLE sparkify.users ADD age integer", "column age of users"),
+    "column": ("ALTER TABLE sparkify.users ADD age integer", "users.age"),
     "type of a column": (
         "ALTER TABLE sparkify.songs ALTER COLUMN year TYPE bigint",
         "column year of songs, which was changed",
