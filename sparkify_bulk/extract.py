@@ -41,6 +41,7 @@ from sparkify_bulk.transform import (
     integers_as_text,
     may_be_inexact,
     rows_of_no_integers,
+    strict_schema,
 )
 from sparkify_bulk.unpack import DAMAGE, Unpacker
 
@@ -541,7 +542,6 @@ class _Shapes:
 
 _TYPES: dict[pl.DataType, tuple[type, ...]] = {
     pl.String(): (str, type(None)),
-    pl.Categorical(): (str, type(None)),
     pl.Int64(): (int, type(None)),
     pl.Float64(): (int, float, type(None)),
 }
@@ -630,7 +630,7 @@ def _parse_frame(sources: list[bytes], rules: Rules) -> pl.DataFrame | None:
 
     None if there is anything that can't be parsed so, or not exactly.
     """
-    parsed = _scan(sources, rules.parsed)
+    parsed = _scan(sources, strict_schema(rules))
     if parsed is not None or not any(has_odd_integers(source, rules) for source in sources):
         return parsed
     if any(may_be_inexact(source, rules) for source in sources):
@@ -639,9 +639,13 @@ def _parse_frame(sources: list[bytes], rules: Rules) -> pl.DataFrame | None:
 
 
 def _scan(sources: list[bytes], schema: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
+    text = [
+        pl.col(key).cast(pl.String)
+        for key, dtype in schema.items()
+        if isinstance(dtype, pl.Categorical)
+    ]
     try:
-        frame = pl.scan_ndjson(_as_files(sources), schema=schema)
-        return frame.with_columns(pl.col(pl.Categorical).cast(pl.String)).collect()
+        return pl.scan_ndjson(_as_files(sources), schema=schema).with_columns(text).collect()
     # Whatever Polars stumbles over, the salvage path says what it is.
     except (Exception, pl.exceptions.PanicException):  # noqa: BLE001
         return None

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import islice, pairwise
 from operator import itemgetter
@@ -33,8 +33,10 @@ _PACKED = (".gz", ".zst")
 _COMMON_FOLDERS = (".git", ".svn", ".ipynb_checkpoints", ".snapshot", "__MACOSX")
 _COMMON_FILES = ("_SUCCESS", "Thumbs.db", "desktop.ini", "README", "LICENSE", "SHA256SUMS")
 _COMMON_SUFFIXES = (".md", ".txt", ".crc", ".md5", ".sha256")
-# What a file's first byte may be that is JSON text as it stands; others are looked at more closely.
-_BEGINS_TEXT = b"{[ \t\r\n"
+# What files of JSON text in UTF-8 begin with, mostly; others are looked at more closely.
+_BEGINS_TEXT = frozenset(
+    {b""} | {bytes((one, two)) for one in b"{[ \t\r\n" for two in b'"{}[] \t\r\n'}
+)
 # What 64 bits hold: some file systems keep times far beyond it.
 _LARGEST = 2**63 - 1
 # Larger files are read where they are parsed, in parts if need be.
@@ -393,9 +395,15 @@ def _read_small(name: str, flags: int) -> _Small | None:
         return None
     finally:
         os.close(descriptor)
-    # Zero bytes early on betray wide characters. An empty file is text.
-    is_text = data[:1] in _BEGINS_TEXT and b"\0" not in data[:4]
+    is_text = data[:2] in _BEGINS_TEXT
     return (size, status.st_mtime_ns, data) if is_text and len(data) == size else None
+
+
+def _as_array(nanoseconds: Sequence[int]) -> "array[int]":
+    try:
+        return array("q", nanoseconds)
+    except OverflowError:
+        return array("q", map(clamped, nanoseconds))
 
 
 class _Reading:
@@ -416,7 +424,7 @@ class _Reading:
         return Read(
             "\0".join(self.paths),
             array("q", sizes),
-            array("q", map(clamped, times)),
+            _as_array(times),
             [sha256(one).digest() for one in data],
             b"\n".join(data),
             all(one[:1] == b"{" and one.find(b"\n", 0, -1) < 0 for one in data),

@@ -85,8 +85,7 @@ class Rules:
 PARSED_EVENT: dict[str, pl.DataType] = {
     "page": _TEXT,
     "ts": _INTEGER,
-    # Logs have it as text. Of a String, Polars would make text of numbers, rounded; this is strict.
-    "userId": pl.Categorical(),
+    "userId": _TEXT,
     "firstName": _TEXT,
     "lastName": _TEXT,
     "gender": _TEXT,
@@ -300,6 +299,20 @@ def _empty_to_null(text: pl.Expr) -> pl.Expr:
 def _whole(key: str) -> pl.Expr:
     """Read whole numbers, whether parsed as such or as text; what isn't plain digits is NULL."""
     return pl.col(key).cast(pl.Int64, strict=False)
+
+
+def strict_schema(rules: Rules) -> dict[str, pl.DataType]:
+    """Return the schema that takes whole numbers only as they commonly are: some of them as text.
+
+    Where a String is wanted, Polars makes text of numbers, rounded; where a Categorical is, it
+    refuses them. Its categories are its own: those of all would be held until the process ends.
+    """
+    return {
+        key: pl.Categorical(pl.Categories.random())
+        if key in rules.integers and dtype == _TEXT
+        else dtype
+        for key, dtype in rules.parsed.items()
+    }
 
 
 def integers_as_text(rules: Rules) -> dict[str, pl.DataType]:

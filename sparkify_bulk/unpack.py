@@ -43,13 +43,12 @@ class Unpacker:
 
     def read(self, size: int) -> bytes:
         """Return so many of the unpacked bytes; fewer at the end, or before damage."""
-        blocks, length = [self._rest], len(self._rest)
-        while length < size and (block := next(self._blocks, b"")):
-            blocks.append(block)
-            length += len(block)
-        data = b"".join(blocks)
-        self._rest = data[size:]
-        return data[:size]
+        blocks: list[bytes] = []
+        while size > 0 and (block := self._rest or next(self._blocks, b"")):
+            blocks.append(block[:size])
+            self._rest = block[size:]
+            size -= len(blocks[-1])
+        return b"".join(blocks)
 
     def peek(self, size: int) -> bytes:
         """Return the first so many of what `read` returns next."""
