@@ -75,7 +75,9 @@ class Server:
     def dsn(self) -> str:
         """The libpq connection string, by the socket."""
         host = str(self.socket_dir).replace("\\", r"\\").replace("'", r"\'")
-        return f"host='{host}' port={self.port} dbname={DATABASE} user={USER}"
+        # libpq looks at who listens before it says a word, least of all a password.
+        peer = f" requirepeer={account}" if (account := _owner_name(self.data)) else ""
+        return f"host='{host}' port={self.port} dbname={DATABASE} user={USER}{peer}"
 
     @property
     def url(self) -> str:
@@ -193,7 +195,11 @@ def status(home: Path | None = None, *, major: int = MAJOR) -> Server | None:
     # Lines of postmaster.pid: pid, data, start, port, socket folder, host, memory, status.
     ready = len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 - the line above
     folder = _socket_dir(data)
-    if not ready or not _answers(folder, int(lines[3])):
+    if not ready or not folder.exists():
+        return None
+    # Whoever listens there may ask for a password, and libpq would answer from its environment.
+    _check_owner(folder, _owners())
+    if not _answers(folder, int(lines[3])):
         return None
     pid, port, listens = int(lines[0]), int(lines[3]), bool(lines[5].strip())
     return Server(home, data, folder, pid, version, port, listens)
@@ -338,13 +344,41 @@ def _socket_dir(data: Path) -> Path:
 
 def _make_socket_dir(folder: Path, account: pwd.struct_passwd | None) -> None:
     """Make the folder, or make sure that nobody else did: the temporary one is everybody's."""
-    owner = account.pw_uid if account else os.geteuid()
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
         if account:
             os.chown(folder, account.pw_uid, account.pw_gid)
+    _check_owner(folder, {account.pw_uid if account else os.geteuid()})
+
+
+def _owner_name(path: Path) -> str:
+    """Return the name of a file's owner; nothing for an account that has none."""
+    try:
+        return pwd.getpwuid(path.stat().st_uid).pw_name
+    except (KeyError, OSError):
+        return ""
+
+
+def _owners() -> set[int]:
+    """Return the accounts that a server of this user's may run as."""
+    if os.geteuid():
+        return {os.geteuid()}
+    owners = set()
+    for name in _ROOT_ACCOUNTS:
+        with contextlib.suppress(KeyError):
+            owners.add(pwd.getpwnam(name).pw_uid)
+    return owners
+
+
+def _check_owner(folder: Path, owners: set[int]) -> None:
+    """Refuse a socket's folder that others could have put a server of theirs in.
+
+    Raises:
+        EmbeddedServerError: it belongs to somebody else, or others may enter it.
+    """
     found = folder.lstat()
-    if found.st_uid != owner or found.st_mode & 0o077 or not folder.is_dir() or folder.is_symlink():
+    is_ours = found.st_uid in owners and not found.st_mode & 0o077
+    if not is_ours or not stat.S_ISDIR(found.st_mode):
         raise EmbeddedServerError(
             f"{folder} belongs to somebody else, or is open to others",
             hint="remove it, or set SPARKIFY_BULK_HOME to a folder with a shorter, plainer name",

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from servers import free_port
+from test_cli import run
 
 from sparkify_bulk import embedded
 from sparkify_bulk.errors import EmbeddedServerError
@@ -371,6 +373,66 @@ def test_short_folder_must_be_private(home: Path) -> None:
         server.socket_dir.chmod(0o755)
         with pytest.raises(EmbeddedServerError, match="open to others"):
             embedded.ensure_running(long)
+
+
+@contextlib.contextmanager
+def impostor(folder: Path, port: int) -> Iterator[list[bytes]]:
+    """Listen in the place of a server as somebody else; note what is said to it."""
+    heard: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / f".s.PGSQL.{port}"))
+        listener.listen()
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    caller, _ = listener.accept()
+                    with caller, contextlib.suppress(OSError):
+                        while said := caller.recv(4096):
+                            heard.append(said)
+                            # AuthenticationCleartextPassword
+                            caller.sendall(b"R\0\0\0\x08\0\0\0\x03")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield heard
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="gives a folder to another account")
+@pytest.mark.parametrize(
+    "words",
+    [["db", "status"], ["db", "url"], ["db", "start"], ["psql", "-c", "SELECT 1"], ["runs"]],
+)
+def test_a_false_server_is_told_no_password(home: Path, words: list[str]) -> None:
+    """The temporary folder was emptied after a crash, and somebody else made the socket's folder."""
+    long = home.with_name("x" * 100)
+    server = embedded.ensure_running(long)
+    kill(server)
+    shutil.rmtree(server.socket_dir)
+    server.socket_dir.mkdir()
+    os.chown(server.socket_dir, 1234, 1234)
+    try:
+        with impostor(server.socket_dir, server.port) as heard:
+            done = run(*words, SPARKIFY_BULK_HOME=str(long), PGPASSWORD="s3cr3t")
+        assert done.returncode == 4, done.stdout
+        assert f"{server.socket_dir} belongs to somebody else" in done.stderr
+        assert heard == []
+    finally:
+        shutil.rmtree(server.socket_dir)
+
+
+def test_who_listens_is_looked_at_before_anything_is_said(home: Path) -> None:
+    """A socket whose server runs as another account than the data's is left by libpq itself."""
+    server = embedded.ensure_running(home)
+    try:
+        assert f"requirepeer={server.data.owner()}" in server.dsn
+        wrong = server.dsn.replace(f"requirepeer={server.data.owner()}", "requirepeer=daemon")
+        with pytest.raises(psycopg.OperationalError, match="requirepeer"):
+            psycopg.connect(wrong)
+    finally:
+        embedded.stop(home)
 
 
 def test_relative_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
