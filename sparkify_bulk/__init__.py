@@ -1,4 +1,4 @@
-"""Load trees of JSON into a PostgreSQL star schema, fast and whole.
+"""Load trees of JSON into a PostgreSQL star schema, fast and complete, or nothing at all.
 
 >>> import sparkify_bulk
 >>> report = sparkify_bulk.reload("data", dsn="postgresql:///music")  # doctest: +SKIP

@@ -79,7 +79,7 @@ class _InOrder(click.Group):
 )
 @click.pass_context
 def cli(context: click.Context, settings_file: Path | None) -> None:
-    """Load trees of JSON into a PostgreSQL star schema, fast and whole.
+    """Load trees of JSON into a PostgreSQL star schema, fast and complete, or nothing at all.
 
     Example: sparkify-bulk reload data && sparkify-bulk show
     """

@@ -48,7 +48,7 @@ from sparkify_bulk.redaction import redact
 from sparkify_bulk.report import readable_size
 from sparkify_bulk.run import find_server, lock_name
 from sparkify_bulk.session import Session
-from sparkify_bulk.settings import Schemas, default_jobs, schemas
+from sparkify_bulk.settings import EXPECTED_FOLDERS, Schemas, default_jobs, no_folder, schemas
 from sparkify_bulk.stage import use_schemas
 from sparkify_bulk.tables import NAMES
 
@@ -526,9 +526,7 @@ def _look_at_folder(subject: Subject, kind: Kind, folder: Path | None, option: s
     if folder is None:
         raise NotAskedError(f"name DATA or {option}")
     if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        hint = f"DATA must hold song_data/ and log_data/; {option} names this one apart"
-        return Finding("failure", f"{escape(str(folder))} {what}", hint)
+        return Finding("failure", escape(no_folder(folder)), EXPECTED_FOLDERS)
     contents = _contents(folder, follow_links=subject.follow_links)
     subject.sizes[kind] = contents.unpacked
     more = contents.files >= _MOST_FILES
@@ -626,7 +624,7 @@ def checkpoints(subject: Subject) -> Finding:
     timed, requested = _row(subject, _CHECKPOINTS if has_moved else _CHECKPOINTS_BEFORE)
     wal_level, room, _ = _rows(subject, "settings")[0]
     wanted = min(_LOG_ROOM * _log_size(subject, wal_level), _LARGEST_LOG)
-    found = f"{timed} by the clock, {requested} asked for; max_wal_size is {_gib(room)}"
+    found = f"{timed} timed, {requested} requested; max_wal_size is {_gib(room)}"
     if requested > timed and requested >= _MANY_CHECKPOINTS and wanted > room:
         hint = (
             "a checkpoint in mid-run writes pages twice; where the disk has the room:\n"

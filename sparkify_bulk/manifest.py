@@ -18,7 +18,7 @@ from typing import Literal
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.formats import HEAD_BYTES, UnreadableError, tell
 from sparkify_bulk.reader import FILES, Entry, LeftOut, Lister, Read, escape, list_files
-from sparkify_bulk.settings import Settings
+from sparkify_bulk.settings import EXPECTED_FOLDERS, Settings, no_folder
 
 Kind = Literal["songs", "events"]
 KINDS: tuple[Kind, ...] = ("songs", "events")
@@ -182,11 +182,7 @@ def make_manifest(
             it is listed.
     """
     if not os.path.isdir(root):
-        what = "is not a folder" if os.path.exists(root) else "does not exist"
-        raise UsageError(
-            f"the {kind} folder {root} {what}",
-            hint="DATA must hold song_data/ and log_data/; --songs and --logs name them apart",
-        )
+        raise UsageError(no_folder(root), hint=EXPECTED_FOLDERS)
     manifest = Manifest(kind, root)
     left_out = manifest.left_out
     if lister is None:

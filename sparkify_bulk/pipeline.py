@@ -20,7 +20,7 @@ from sparkify_bulk.extract import UNREADABLE, Extract, concat_frames, digest_fil
 from sparkify_bulk.manifest import KINDS, Kind, Known, Manifest, describe_left_out, make_manifest
 from sparkify_bulk.merge import Difference
 from sparkify_bulk.reader import Lister
-from sparkify_bulk.report import Report, count
+from sparkify_bulk.report import Report, count, show_age
 from sparkify_bulk.run import (
     Run,
     Unwatched,
@@ -464,8 +464,10 @@ def _check_freshness(run: Run) -> None:
         return
     report.stale = report.newest_event is None or report.started_at - report.newest_event > limit
     if report.stale:
+        newest = report.newest_event
+        found = f"The newest event is of {newest:%Y-%m-%d %H:%M} UTC" if newest else None
         logger.warning(
-            "The star is stale: its newest event is of %s", report.newest_event or "never"
+            "%s; --max-age %s is not met", found or "No events loaded yet", show_age(limit)
         )
 
 

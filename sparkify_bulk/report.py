@@ -1,7 +1,7 @@
 """What a run did, as a value; and its JSON rendering."""
 
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sparkify_bulk.tables import NAMES
@@ -159,6 +159,12 @@ class Report:
 def count(number: int, noun: str) -> str:
     """Return a number with its noun: 1 file, 2,110 files."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def show_age(age: timedelta) -> str:
+    """Return a span of time as an option takes it: 36h or 90m."""
+    minutes = round(age.total_seconds() / 60)
+    return f"{minutes}m" if minutes % 60 else f"{minutes // 60}h"
 
 
 def readable_size(size: int) -> str:

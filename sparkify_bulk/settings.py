@@ -10,6 +10,10 @@ from sparkify_bulk.errors import UsageError
 
 DEFAULT_SCHEMA = "sparkify"
 SCHEMA_PATTERN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+EXPECTED_FOLDERS = (
+    "Expected song_data/ and log_data/ in DATA. "
+    "If they are elsewhere, use --songs DIR and --logs DIR."
+)
 _IDENTIFIER_BYTES = 63
 # A week; PostgreSQL counts milliseconds in 32 bits.
 _LONGEST_WAIT_SECONDS = 604_800
@@ -146,6 +150,11 @@ def _beside(star: str, word: str) -> str:
     return name
 
 
+def no_folder(path: str | Path) -> str:
+    """Say why a path names no folder."""
+    return f"{path} is a file, not a folder" if Path(path).exists() else f"{path} does not exist"
+
+
 def input_folders(
     data: Path | None, songs: Path | None, logs: Path | None
 ) -> tuple[Path | None, Path | None]:
@@ -161,9 +170,8 @@ def input_folders(
     if data is None:
         return songs, logs
     if not data.is_dir():
-        what = "is not a folder" if data.exists() else "does not exist"
         raise UsageError(
-            f"the folder {data} {what}", hint="name the folder that holds song_data/ and log_data/"
+            no_folder(data), hint="name the folder that holds song_data/ and log_data/"
         )
     below = {name: data / name for name in ("song_data", "log_data")}
     missing = [
@@ -172,7 +180,7 @@ def input_folders(
     ]  # fmt: skip
     if missing:
         raise UsageError(
-            f"the folder {data} holds no {' and no '.join(missing)}",
-            hint="DATA must hold song_data/ and log_data/; --songs and --logs name them apart",
+            f"the folder {data} has no {' and no '.join(missing)}",
+            hint=EXPECTED_FOLDERS,
         )
     return songs or below["song_data"], logs or below["log_data"]

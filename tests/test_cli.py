@@ -302,7 +302,7 @@ def test_schema_draws_the_star(tmp_path: Path) -> None:
     for other in ("--mermaid", "--roles"):
         done = run("schema", "--svg", str(tmp_path / "other.svg"), other)
         assert (done.returncode, done.stdout) == (2, "")
-        assert f"{other} and --svg are two things" in done.stderr
+        assert f"{other} and --svg are mutually exclusive" in done.stderr
     assert run("schema", "--svg", str(tmp_path / "no" / "star.svg")).returncode == 2
     assert [path.name for path in tmp_path.iterdir()] == ["star.svg"]
 

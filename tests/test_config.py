@@ -76,7 +76,7 @@ def test_all_that_is_wrong_in_the_file_is_named_at_once(file: Path) -> None:
     for complaint in (
         "jbos is no setting (did you mean jobs?)",
         "max_rejects is no setting (did you mean max-rejects?)",
-        "max-age: '36' is no age",
+        "max-age: '36' is an invalid duration",
         "quiet: must be true or false",
         "jobs: can't be True",
         "wait: can't be [1]",

@@ -759,7 +759,7 @@ def test_a_reject_that_was_settled_stays_settled_while_its_log_grows(star: str, 
 def test_a_rejected_song_replayed_claims_its_plays(star: str, tree: Tree) -> None:
     """A song mended by replay is matched with the plays that waited for it."""
     mended = song(3, title="Nobody's", artist_name="Artist 1", duration=99)
-    tree.songs("C/c.json", b"\n", song(4), mended | {"year": "1999"})
+    tree.songs("C/c.json", b"\n", song(4), mended | {"year": "19 99"})
     sparkify_bulk.load(tree.root, dsn=star)
     report = replay(star, repaired={1: lines(mended)})
     assert report.input.songs.inserted == 1

@@ -6,13 +6,16 @@ import shlex
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 from conftest import ROOT, lack
 from test_metrics import read
+from trees import Tree, song
 
+import sparkify_bulk
 from sparkify_bulk import metrics
 
 PAGE = (ROOT / "docs" / "nightly.md").read_text()
@@ -94,7 +97,7 @@ def test_a_night_under_cron(home: Path, database: str) -> None:
     assert done.returncode == 7, done.stderr
     assert done.stdout == ""
     lines = [json.loads(line) for line in done.stderr.splitlines()]
-    assert ["stale" in line["message"] for line in lines] == [True]
+    assert ["--max-age 36h is not met" in line["message"] for line in lines] == [True]
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT count(*) FROM sparkify.songplays").fetchone() == (2110,)
     subject, _, report = (home / "mailed").read_text().partition("\n")
@@ -157,3 +160,13 @@ def test_the_page_names_every_metric_that_its_rules_use() -> None:
     used = set(re.findall(r"sparkify_bulk_(\w+_seconds)", block("- alert: StarNotLoaded")))
     assert used
     assert used <= {metric.name for metric in metrics.DECLARED}
+
+
+def test_a_star_without_events_is_told_with_the_age_that_is_not_met(
+    database: str, tree: Tree, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is no newest event to name."""
+    tree.songs("a.json", song())
+    report = sparkify_bulk.load(songs=tree.song_folder, dsn=database, max_age=timedelta(hours=36))
+    assert report.exit_code == 7
+    assert "No events loaded yet; --max-age 36h is not met" in caplog.messages

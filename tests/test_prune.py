@@ -39,7 +39,7 @@ def test_what_is_older_goes_with_its_rejects(grown: str) -> None:
     """Runs that began before the age asked for are deleted, the rest stays; so does the star."""
     star = read_star(grown)
     done = run("prune", "--older-than", "90d", "--dsn", grown)
-    assert done.stdout == "1 runs and 1 rejects of theirs deleted.\n"
+    assert done.stdout == "Deleted 1 run and 1 rejected record.\n"
     assert left(grown) == ([2, 3, 4], [2, 3])
     assert read_star(grown) == star
 
@@ -88,4 +88,4 @@ def test_a_clock_that_jumped_neither_ends_a_prune_nor_costs_the_last_success(
 def test_an_empty_ledger_has_nothing_to_prune(database: str) -> None:
     """Without a star, or a ledger, nothing is deleted and nothing fails."""
     done = run("prune", "--older-than", "90d", "--dsn", database)
-    assert done.stdout == "0 runs and 0 rejects of theirs deleted.\n", done.stderr
+    assert done.stdout == "Deleted 0 runs and 0 rejected records.\n", done.stderr

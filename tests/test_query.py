@@ -341,11 +341,11 @@ def test_query_reads_stdin_and_files(star: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "name the SQL once"),
-        (("SELECT 1", "--file", "x.sql"), "name the SQL once"),
+        ((), "No SQL given. Pass it as an argument, with --file FILE, or - for standard input."),
+        (("SELECT 1", "--file", "x.sql"), "mutually exclusive"),
         (("--file", "/no/such.sql"), "No such file"),
         (("--file", sys.executable), "not UTF-8"),
-        (("SELECT 1", "--json", "--format", "csv"), "two things"),
+        (("SELECT 1", "--json", "--format", "csv"), "mutually exclusive"),
         (("SELECT 1", "--schema", "public"), "--schema"),
     ],
 )

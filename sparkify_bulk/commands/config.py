@@ -20,6 +20,7 @@ from sparkify_bulk.commands.options import JSON, PREFIX, variables
 from sparkify_bulk.commands.runs import load, reload
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.redaction import redact
+from sparkify_bulk.report import show_age
 
 NAME = "sparkify-bulk.toml"
 _FILE = "sparkify_bulk.settings_file"
@@ -256,7 +257,7 @@ def _shown(value: object) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, timedelta):
-        return f"{value.total_seconds() / 3600:g}h"
+        return show_age(value)
     if isinstance(value, str | int | float | Path):
         return redact(str(value))
     return None

@@ -318,5 +318,5 @@ def prune(
     if as_json:
         talk.write_line({"runs": runs, "rejects": rejects, "dry_run": dry_run})
     else:
-        would = "would be deleted" if dry_run else "deleted"
-        click.echo(f"{runs:,} runs and {rejects:,} rejects of theirs {would}.")
+        done = "Would delete" if dry_run else "Deleted"
+        click.echo(f"{done} {count(runs, 'run')} and {count(rejects, 'rejected record')}.")

@@ -58,7 +58,7 @@ class Age(click.ParamType[timedelta]):
             return value
         found = re.fullmatch(r"(\d{1,5})([mhd])", str(value), re.ASCII)
         if not found:
-            self.fail(f"{value!r} is no age: write 90m, 36h or 2d", parameter, context)
+            self.fail(f"{value!r} is an invalid duration: write 90m, 36h or 2d", parameter, context)
         return timedelta(**{self._UNITS[found[2]]: int(found[1])})
 
 
@@ -109,7 +109,8 @@ MAX_REJECTS = option(
     "--max-rejects",
     metavar="N",
     type=int,
-    help="More rejects than this: stop, star untouched.  [default: no limit]",
+    help="Abort without changing anything if more than N records are rejected.  "
+    "[default: no limit]",
 )
 MAX_SHRINK = option(
     "--max-shrink",
@@ -120,13 +121,13 @@ MAX_SHRINK = option(
     help="Stop a reload that leaves less: songplays, songs or users smaller by more than this "
     "share, or any table empty that had rows. 1 allows all.",
 )
-CREATE = option("--create-database", is_flag=True, help="Make the database if it doesn't exist.")
+CREATE = option("--create-database", is_flag=True, help="Create the database if it doesn't exist.")
 WAIT = option(
     "--wait",
     metavar="SECONDS",
     type=float,
     default=0,
-    help="Wait so long for another run on the star.  [default: give up at once]",
+    help="Seconds to wait while another run is active.  [default: give up at once]",
 )
 RETRIES = option(
     "--retries",
@@ -134,7 +135,7 @@ RETRIES = option(
     type=int,
     default=DEFAULT_RETRIES,
     show_default=True,
-    help="Begin anew so often when the database fails in passing.",
+    help="Retry this many times after a transient database error.",
 )
 DROP_DEPENDENTS = option(
     "--drop-dependents",

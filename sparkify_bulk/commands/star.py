@@ -142,7 +142,9 @@ def _shape(context: click.Context, shape: "Shape | None", *, as_json: bool) -> "
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }  # fmt: skip
     if len(typed) > 1 and shape != "json":
-        raise UsageError(f"--json and --format {shape} are two things", hint="name one of them")
+        raise UsageError(
+            f"--json and --format {shape} are mutually exclusive", hint="name one of them"
+        )
     return "json" if as_json and typed != {"shape"} else shape or "table"
 
 
@@ -150,7 +152,9 @@ def _sql(sql: str | None, file: Path | None) -> str:
     """Return the text of a query: as it stands, from stdin, or from a file."""
     if (sql is None) == (file is None):
         raise UsageError(
-            "name the SQL once: as an argument, as - for stdin, or by --file",
+            "No SQL given. Pass it as an argument, with --file FILE, or - for standard input."
+            if sql is None
+            else "SQL and --file are mutually exclusive",
             hint="see sparkify-bulk query --help",
         )
     try:
@@ -220,7 +224,9 @@ def schema(schema: str, *, mermaid: bool, roles: bool, svg: Path | None) -> None
     kinds = {"--mermaid": mermaid, "--roles": roles, "--svg": svg}
     asked = [name for name, given in kinds.items() if given]
     if len(asked) > 1:
-        raise UsageError(f"{' and '.join(asked[:2])} are two things", hint="name one of them")
+        raise UsageError(
+            f"{' and '.join(asked[:2])} are mutually exclusive", hint="name one of them"
+        )
     if svg:
         _draw(svg)
         return
