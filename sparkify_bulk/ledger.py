@@ -55,6 +55,8 @@ def make_ledger(connection: Connection, names: Schemas) -> None:
             if not exists(connection, table):
                 connection.execute(statements.read(f"ledger/{table}"))
                 mark_table(connection, sql.Identifier(names.ledger, table), names.mark("ledger"))
+                if table == "files":
+                    connection.execute(statements.read("ledger/files_identity"))
         for index in _INDEXES:
             connection.execute(statements.read(f"ledger/{index}"))
 
@@ -129,6 +131,7 @@ def make_files(connection: Connection) -> None:
 def complete_files(connection: Connection) -> int:
     """Give the table of files in sight its key; return how many there are."""
     connection.execute(statements.read("ledger/files_by_name"))
+    connection.execute(statements.read("ledger/files_identity"))
     (files,) = connection.execute(statements.read("checks/files")).fetchone() or (0,)
     return int(files)
 

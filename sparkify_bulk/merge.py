@@ -77,7 +77,13 @@ def remove_repeated(connection: Connection, name: str, doubtful: Doubtful) -> in
         "moments": doubtful.moments,
         "spans": Multirange(TimestamptzRange(*span, bounds="[]") for span in doubtful.spans),
     }
-    return connection.execute(statements.read(f"fill/{name}"), parameters).rowcount
+    table = sql.Identifier("songplays" if name == "duplicates" else "time")
+    # Without a key nothing can be deleted from a table that is published, as all may be.
+    identity = sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}")
+    connection.execute(identity.format(table, sql.SQL("FULL")))
+    removed = connection.execute(statements.read(f"fill/{name}"), parameters).rowcount
+    connection.execute(identity.format(table, sql.SQL("DEFAULT")))
+    return removed
 
 
 def check_staged(connection: Connection, sent: dict[str, int]) -> None:

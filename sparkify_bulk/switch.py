@@ -31,9 +31,12 @@ _MOST_GATES = 24
 # For a lock that wasn't foreseen, such as one of a temporary view.
 _STRAY_LOCK_SECONDS = 0.02
 # What a table has by itself: the shape of those that aren't the star's may change with a version.
-_SHAPE = ("column", "sequence", "column property", "index", "constraint", "index property")
+_SHAPE = (
+    "column", "sequence", "column property", "index", "constraint", "index property",
+    "replica identity",
+)  # fmt: skip
 # The order in which it can be made, and what is set on it.
-_ORDER = (*_SHAPE, "replica identity", "comment")
+_ORDER = (*_SHAPE, "comment")
 # What is made rather than set: it can't be where something else has its name.
 _MADE = ("index", "constraint", "statistics")
 # Rights on a table, on the sequences of its columns, and on columns, which a revoked right on the

@@ -501,3 +501,82 @@ def test_what_cannot_be_carried_over_refuses_a_reload_by_name(
     assert read_star(star) == rows
     assert hung(star) == before
     assert oids(star) == tables
+
+
+def test_a_temporary_view_of_an_analyst_does_not_block_a_reload(
+    star: str, tree: Tree, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named, and dropped with the old tables; whoever made it isn't in the way while reading.
+
+    The analyst owns nothing of the star, and the session goes on.
+    """
+    with psycopg.connect(star, autocommit=True) as analyst:
+        for statement in (
+            "CREATE TEMPORARY VIEW mine AS SELECT count(*) FROM sparkify.songplays",
+            "CREATE TEMPORARY VIEW more AS SELECT * FROM mine",
+            "CREATE TEMPORARY TABLE kept AS SELECT u AS who FROM sparkify.users AS u",
+        ):
+            analyst.execute(statement.encode())
+        assert rebuild(star, tree).status == "succeeded"
+        assert ".mine" in caplog.text
+        assert "column who of pg_temp_" in caplog.text
+        for name in ("mine", "more"):
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                analyst.execute(f"SELECT * FROM {name}".encode())
+        analyst.execute("CREATE TEMPORARY VIEW mine AS SELECT count(*) FROM sparkify.songplays")
+        assert analyst.execute("SELECT * FROM mine").fetchall() == [(200,)]
+    rebuild(star, tree)
+
+
+def test_only_what_was_named_is_dropped(
+    star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What came while the run was under way ends it, with --drop-dependents, too."""
+    query(star, "CREATE MATERIALIZED VIEW public.named AS SELECT * FROM sparkify.songs")
+    query(star, "ALTER TABLE sparkify.users ADD CONSTRAINT own CHECK (level <> '')")
+    query(star, "CREATE TABLE public.likes (song text CONSTRAINT liked REFERENCES sparkify.songs)")
+    upkeep = switching._wait_for_upkeep  # noqa: SLF001 - wrapped
+
+    def make_more(*arguments: Any) -> None:
+        query(star, "CREATE MATERIALIZED VIEW public.late AS SELECT * FROM sparkify.songs")
+        upkeep(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(switching, "_wait_for_upkeep", make_more)
+        with pytest.raises(SparkifyBulkError, match=r"materialized view public\.late") as caught:
+            rebuild(star, tree, drop_dependents=True)
+    assert "public.named" not in caught.value.message
+    assert query(star, "SELECT count(*) FROM public.named") == [(20,)]
+    query(star, "DROP MATERIALIZED VIEW public.late")
+    rebuild(star, tree, drop_dependents=True)
+    assert "foreign key liked of public.likes, materialized view public.named" in caplog.text
+    assert query(star, "SELECT to_regclass('public.named'), to_regclass('public.likes')") == [
+        (None, "likes")
+    ]
+    assert ("own",) in query(star, "SELECT conname::text FROM pg_constraint")
+
+
+def test_a_constraint_that_the_files_violate_ends_a_reload(star: str, tree: Tree) -> None:
+    """It is named, with what to do, and the star is untouched."""
+    query(star, "ALTER TABLE sparkify.users ADD CONSTRAINT free CHECK (level = 'free')")
+    tree.logs("paid.json", event(800, userId="90", level="paid"))
+    with pytest.raises(SparkifyBulkError, match="constraint free of users can't be carried") as e:
+        rebuild(star, tree)
+    assert "untouched" in e.value.hint
+    assert query(star, "SELECT count(*) FROM sparkify.songplays") == [(200,)]
+
+
+def test_a_publication_of_all_tables_is_no_obstacle(star: str, tree: Tree) -> None:
+    """Nothing is updated in, or deleted from, a table without a key, by any command."""
+    query(star, "CREATE PUBLICATION whole FOR ALL TABLES")
+    tree.logs("again.json", *(event(number, userId=str(number % 7)) for number in range(200)))
+    tree.logs("bad.json", b"{", event(900))
+    tree.songs("again.json", song(1, title="Another"))
+    report = rebuild(star, tree)
+    assert report.input.events.duplicates == 200
+    tree.logs("bad.json", b"{", event(900), event(901, level="paid"))
+    (tree.log_folder / "again.json").unlink()
+    tree.songs("again.json", song(1, title="A third"))
+    assert sparkify_bulk.load(tree.root, dsn=star).input.events.inserted == 1
+    sparkify_bulk.load(tree.root, dsn=star)
+    rebuild(star, tree)
