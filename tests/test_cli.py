@@ -84,7 +84,7 @@ def test_options_come_from_the_environment(database: str, committed: Path) -> No
 def test_rejects_exit_3_and_are_listed(database: str, tree: Tree) -> None:
     """Bad records end the run with 3, and are listed with file, line and reason; good ones load."""
     log = tree.root / "log_data" / "day.json"
-    play = {"page": "NextSong", "ts": 1, "userId": "1", "sessionId": 1, "level": "free"}
+    play = {"page": "NextSong", "ts": 1541105830796, "userId": "1", "sessionId": 1, "level": "free"}
     lines = [json.dumps(play | {"itemInSession": 1}), '{"page": "NextS', json.dumps(play)]
     log.write_text("\n".join(lines))
     done = run("reload", str(tree.root), "--dsn", database, "--quiet")

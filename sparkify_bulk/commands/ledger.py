@@ -180,7 +180,7 @@ def _state(row: dict[str, Any]) -> str:
         "--repaired",
         metavar="FILE",
         type=FOLDER,
-        help="An exported file whose raw texts were mended; only what it holds is replayed.",
+        help="An exported file with repaired raw texts; only the records in it are replayed.",
     ),
     *TARGET,
     *TALK,
@@ -195,7 +195,7 @@ def replay(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Load rejected records again, after the rules or the records were mended.
+    """Load rejected records again, after the rules changed or the records were repaired.
 
     Those that are good now are merged into the star and marked as settled; exit 3 if any is left.
 

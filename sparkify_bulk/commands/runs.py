@@ -39,10 +39,10 @@ _MOST_VANISHED = 20
 _RUN = (*DATA, *TARGET, JOBS, MAX_REJECTS, MAX_SHRINK, MAX_AGE, CREATE, WAIT, RETRIES)
 
 
-@click.command(short_help="Build the star anew from all files.")
+@click.command(short_help="Rebuild the star from all files.")
 @options(*_RUN, DROP_DEPENDENTS, SWITCH_PATIENCE, *FOLLOW_UPS, *TALK)
 def reload(**options: Any) -> int:
-    """Build the star anew from all files; it replaces the old one at once.
+    """Rebuild the star from all files; it replaces the old one in one step.
 
     DATA is a folder with song_data/ and log_data/ below it.
 
