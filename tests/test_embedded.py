@@ -406,7 +406,7 @@ def impostor(folder: Path, port: int) -> Iterator[list[bytes]]:
     [["db", "status"], ["db", "url"], ["db", "start"], ["psql", "-c", "SELECT 1"], ["runs"]],
 )
 def test_a_false_server_is_told_no_password(home: Path, words: list[str]) -> None:
-    """The temporary folder was emptied after a crash, and somebody else made the socket's folder."""
+    """The temporary folder was emptied after a crash, and another made the socket's folder."""
     long = home.with_name("x" * 100)
     server = embedded.ensure_running(long)
     kill(server)
