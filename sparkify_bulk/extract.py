@@ -325,7 +325,9 @@ def _read_long(
         for segment in _read_chunks(unpacker, index, 0, None):
             length += len(segment.data)
             if length > MAX_EXPANSION * stop + CHUNK_BYTES:
-                raise UnreadableError(f"it expands more than {MAX_EXPANSION}-fold")
+                raise UnreadableError(
+                    f"it expands more than {MAX_EXPANSION}-fold; if that is right, unpack it first"
+                )
             yield segment
         if unpacker.damage:
             raise UnreadableError(unpacker.damage)

@@ -520,21 +520,40 @@ def test_songs_know_where_they_were_described(tree: Tree) -> None:
     assert places == [(0, 0), *((1, at) for at in offsets), *((2, at) for at in offsets)]
 
 
+@pytest.mark.parametrize("ending", ["json", "json.gz", "jsonl.zst"])
 @pytest.mark.parametrize("compress", [gzip.compress, zstd.compress])
-def test_a_bomb_is_stopped(tree: Tree, compress: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_is_stopped(
+    tree: Tree, compress: Any, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A compressed file that expands beyond all measure is cut off, and said so; the rest loads."""
     monkeypatch.setattr(extracting, "CHUNK_BYTES", 20_000)
     monkeypatch.setattr(extracting, "MAX_EXPANSION", 5)
     bomb = lines(*(event(1) for _ in range(2000)))
-    ending = "gz" if compress is gzip.compress else "zst"
-    (tree.log_folder / f"bomb.json.{ending}").write_bytes(compress(bomb))
+    (tree.log_folder / f"bomb.{ending}").write_bytes(compress(bomb))
     tree.logs("good.json", event(2))
     frame, rejects, _ = read("events", tree.log_folder)
-    assert [(reject.reason, reject.detail) for reject in rejects] == [
-        ("unreadable_file", "the file can't be read to its end: it expands more than 5-fold")
-    ]
+    (reject,) = rejects
+    assert reject.reason == "unreadable_file"
+    assert reject.detail == (
+        "the file can't be read to its end: it expands more than 5-fold; if that is right, unpack "
+        "it first"
+    )
     assert 2 in frame["item_in_session"].to_list()
     assert frame.height < 500
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
+@pytest.mark.parametrize("name", ["x.json", "x.json.gz", "x.NDJSON"])
+def test_a_large_file_is_cut_only_if_it_is_plain(tree: Tree, pack: Any, name: str) -> None:
+    """Whatever its name: in parts if it is text, and as a whole if it is compressed."""
+    records = [event(number, song=os.urandom(30).hex()) for number in range(300)]
+    for data, is_cut in ((lines(*records), True), (pack(lines(*records)), False)):
+        tree.logs(name, data)
+        batches = list(make_manifest("events", str(tree.log_folder), batch_bytes=5000).batches)
+        assert (len(batches) > 1) == is_cut
+        frame, rejects, books = read("events", tree.log_folder, batch_bytes=5000)
+        assert (frame.height, rejects) == (300, [])
+        assert sum(count.bytes for count in books) == len(data)
 
 
 def test_a_file_that_grows_is_read_to_its_last_whole_line(
