@@ -7,12 +7,13 @@ SparkifyBulkError            1  the run failed
 ├── StarBusyError            5  another run holds the star
 ├── RejectLimitError         6  more rejects than allowed, star untouched
 ├── ShrinkError              8  the new star is much smaller than the old one, star untouched
+├── QueryError               1  the server refused a query of the user's
 └── BooksError               1  the counts of a run don't balance, star untouched
 """
 
 from typing import TYPE_CHECKING
 
-from sparkify_bulk.redaction import redact
+from sparkify_bulk.redaction import printable, printable_lines, redact
 
 if TYPE_CHECKING:
     from sparkify_bulk.report import Report
@@ -29,12 +30,14 @@ class SparkifyBulkError(Exception):
     """
 
     exit_code = 1
+    # A message is one line, whatever the names in it hold.
+    keeps_lines = False
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         """Say what went wrong, and what to do."""
-        self.message = redact(message)
+        self.message = (printable_lines if self.keeps_lines else printable)(redact(message))
         super().__init__(self.message)
-        self.hint = redact(hint)
+        self.hint = printable_lines(redact(hint))
         self.report: Report | None = None
 
 
@@ -88,7 +91,9 @@ class DatabaseError(SparkifyBulkError):
 
 
 class EmbeddedServerError(DatabaseError):
-    """The embedded PostgreSQL can't be installed, started or stopped."""
+    """The embedded PostgreSQL can't be installed, started or stopped; its own words may follow."""
+
+    keeps_lines = True
 
 
 class StarBusyError(SparkifyBulkError):
@@ -111,3 +116,9 @@ class ShrinkError(SparkifyBulkError):
 
 class BooksError(SparkifyBulkError):
     """Rows sent, staged and merged don't add up; the star is untouched."""
+
+
+class QueryError(SparkifyBulkError):
+    """The server refused a query of the user's; the line it is about stands below."""
+
+    keeps_lines = True

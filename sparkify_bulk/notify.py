@@ -4,7 +4,7 @@ import logging
 import os
 import subprocess
 
-from sparkify_bulk.redaction import redact
+from sparkify_bulk.redaction import printable, redact
 from sparkify_bulk.report import Report
 
 logger = logging.getLogger("sparkify_bulk")
@@ -58,4 +58,4 @@ def message(report: Report, exit_code: int) -> str:
         what = f"done, but the newest event is of {report.newest_event or 'never'}"
     else:
         what = f"done, {report.rejects.count} records rejected"
-    return redact(f"sparkify-bulk {report.command}, {run}: {what} (exit {exit_code})")
+    return printable(redact(f"sparkify-bulk {report.command}, {run}: {what} (exit {exit_code})"))

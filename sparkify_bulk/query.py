@@ -8,7 +8,6 @@ takes one statement. So nothing here needs to understand SQL.
 import contextlib
 import csv
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,8 +24,8 @@ from psycopg.types.string import TextLoader
 
 from sparkify_bulk import pipeline, session, statements
 from sparkify_bulk.connection import Connection
-from sparkify_bulk.errors import SparkifyBulkError, UsageError
-from sparkify_bulk.redaction import printable
+from sparkify_bulk.errors import QueryError, SparkifyBulkError, UsageError
+from sparkify_bulk.redaction import printable, printable_json
 from sparkify_bulk.run import open_connection
 from sparkify_bulk.settings import check_schema
 from sparkify_bulk.stage import use_schemas
@@ -128,7 +127,7 @@ def _refusals(text: str) -> Iterator[None]:
     except psycopg.Error as error:
         message = printable(error.diag.message_primary or type(error).__name__)
         place = int(error.diag.statement_position or 0) - len(_DECLARE)
-        raise SparkifyBulkError(
+        raise QueryError(
             "\n".join([message, *(_pointer(text, place) if place > 0 else ())]), hint=_hint(error)
         ) from error
 
@@ -274,13 +273,7 @@ def json_lines(answer: Answer, *, terminal: bool = False) -> Iterator[bytes]:
     check_names(answer.columns)
     for row in answer.rows:
         line = orjson.dumps(dict(zip(answer.columns, row, strict=True)))
-        yield (_escaped(line) if terminal else line) + b"\n"
-
-
-def _escaped(line: bytes) -> bytes:
-    """Escape what isn't printable; orjson leaves all but the first 32 characters as they are."""
-    text = line.decode()
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text).encode()
+        yield (printable_json(line.decode()).encode() if terminal else line) + b"\n"
 
 
 def check_names(columns: Sequence[str]) -> None:

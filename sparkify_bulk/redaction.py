@@ -1,5 +1,6 @@
 """Keep passwords out of all that leaves the process, and control characters off terminals."""
 
+import json
 import logging
 import re
 from collections.abc import Iterable
@@ -68,9 +69,27 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """Return a text without what a terminal would obey; its lines stay."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def printable_json(document: str) -> str:
+    """Return JSON that says the same without what a terminal would obey; its lines stay."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in document)
+
+
 class Redacted(logging.Formatter):
-    """Writes log records, tracebacks among them, without passwords."""
+    """Writes log records, tracebacks among them, without passwords, and each message on one line.
+
+    Names of files, and what programs and servers say, may hold anything.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging calls it so
+        """Return the record's line."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record's text."""
-        return redact(super().format(record))
+        """Return the record's text, with what comes below its line."""
+        return printable_lines(redact(super().format(record)))

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from conftest import SERVER, lack
 from psycopg import sql
 from servers import DEBIAN, Server, free_port, running
+from test_cli import run
 from trees import Tree, event, query, song
 
 import sparkify_bulk
@@ -603,3 +604,40 @@ def test_no_stand_in_is_called_while_a_connection_is_made() -> None:
         with pytest.raises(DatabaseError, match='"nowhere" does not exist'):
             connect(f"{target}nowhere")
         connect(f"{target}made", create_database=True).close()
+
+
+@pytest.mark.parametrize(
+    ("command", "log_format"),
+    [
+        *itertools.product(["reload", "load", "verify"], ["text", "json"]),
+        *((command, "text") for command in ("plan", "rejects", "runs", "doctor")),
+    ],
+)
+def test_no_name_of_a_file_is_obeyed(
+    database: str, tmp_path: Path, log_format: str, command: str
+) -> None:
+    """Escapes, line ends, C1 controls and bidi marks come escaped in logs, tables and errors."""
+    hostile = "\x1b]0;title\x07\x1b[2J\nINFO all is well\r\x9b31m\x7f\u202e\u2066\u200e"
+    data = Tree(tmp_path / f"data{hostile}")
+    data.songs(f"{hostile}.json", song(), b"{broken")
+    data.logs(f"a{hostile}.json", event(), b"{broken")
+    data.logs(f"z{hostile}.json", event(2))
+    data.logs(f"left{hostile}.csv", b"a,b")
+    target = ["--dsn", database]
+    assert run("load", str(data.root), *target).returncode == 3
+    (data.log_folder / f"z{hostile}.json").unlink()
+    words = [command, *target]
+    if command in ("reload", "load", "plan", "verify"):
+        words.insert(1, str(data.root))
+    if command in ("reload", "load", "verify"):
+        words += ["-v", "--log-format", log_format]
+    if command == "reload":
+        words += ["--max-shrink", "1"]
+    if command == "doctor":
+        words += ["--songs", str(data.song_folder), "--logs", str(data.log_folder)]
+    for arguments in (words, ["load", str(data.root / "not there"), "--log-format", log_format]):
+        done = run(*arguments)
+        said = done.stdout + done.stderr
+        assert said
+        assert [c for c in said if not (c.isprintable() or c == "\n")] == []
+        assert "\nINFO all is well" not in said

@@ -12,7 +12,7 @@ import click
 
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.logs import JsonLines
-from sparkify_bulk.redaction import Redacted
+from sparkify_bulk.redaction import Redacted, printable_json, printable_lines
 
 if TYPE_CHECKING:
     from sparkify_bulk.report import Report
@@ -29,7 +29,7 @@ def told(*, as_json: bool, quiet: bool, verbose: bool) -> Iterator[Any]:
     except SparkifyBulkError as error:
         if as_json and error.report is not None:
             with _whatever_reads():
-                write(error.report.to_json())
+                write_json(error.report.to_json())
         raise
 
 
@@ -71,9 +71,9 @@ def say_error(message: str, hint: str = "", **fields: Any) -> None:
         hinted = {"hint": hint} if hint else {}
         logger.error(message, extra={"fields": hinted | fields})
         return
-    click.echo(message, err=True)
+    click.echo(printable_lines(message), err=True)
     if hint:
-        click.echo(f"Hint: {hint}", err=True)
+        click.echo(f"Hint: {printable_lines(hint)}", err=True)
 
 
 def _logs_are_json() -> bool:
@@ -89,7 +89,7 @@ def print_report(report: "Report", *, as_json: bool, quiet: bool, verbose: bool)
 
     with _whatever_reads(f"run {report.run_id} is done, and its data are in the star"):
         if as_json:
-            write(report.to_json())
+            write_json(report.to_json())
         elif not quiet:
             summary = render.summary(report, verbose=verbose, options=_same_star())
             render.console().print(summary)
@@ -133,8 +133,13 @@ def write(document: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def write_json(document: bytes) -> None:
+    """Write JSON to stdout, at once; on a terminal without what that would obey."""
+    write(printable_json(document.decode()).encode() if sys.stdout.isatty() else document)
+
+
 def write_line(row: dict[str, Any]) -> None:
     """Write one JSON document on a line of its own to stdout."""
     import orjson
 
-    write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+    write_json(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
