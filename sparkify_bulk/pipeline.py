@@ -40,7 +40,7 @@ from sparkify_bulk.stage import (
     unsee_staging,
     use_schemas,
 )
-from sparkify_bulk.switch import Swap, losses, switch, temporary
+from sparkify_bulk.switch import Swap, losses, switch
 from sparkify_bulk.tables import NAMES
 
 logger = logging.getLogger("sparkify_bulk")
@@ -420,10 +420,10 @@ def _check_dependents(run: Run) -> None:
         SparkifyBulkError: names what it is.
     """
     swaps = _swaps(run)
-    if gone := temporary(run.control, swaps):
-        logger.warning("The reload will drop temporary objects of sessions: %s", ", ".join(gone))
     marks.make_schema(run.control, run.schemas, run.schemas.build)
-    found = losses(run.control, swaps)
+    found, gone = losses(run.control, swaps)
+    if gone:
+        logger.warning("The reload will drop temporary objects of sessions: %s", ", ".join(gone))
     if not found:
         return
     names = ", ".join(found)

@@ -81,8 +81,10 @@ def refusals(connection: Connection, swaps: Sequence[Swap]) -> list[str]:
         return _refused(found) + _stuck_views(connection, swaps)
 
 
-def losses(connection: Connection, swaps: Sequence[Swap]) -> list[str]:
+def losses(connection: Connection, swaps: Sequence[Swap]) -> tuple[list[str], list[str]]:
     """Name all that a switch would lose, by a look at an empty star that is made for it and undone.
+
+    Temporary objects of sessions, which are dropped, are named apart.
 
     Args:
         connection: in autocommit mode.
@@ -91,16 +93,11 @@ def losses(connection: Connection, swaps: Sequence[Swap]) -> list[str]:
     with connection.transaction(force_rollback=True):
         found = attachments(connection, swaps)
         if not found:
-            return []
+            return [], []
         stuck = _stuck_views(connection, swaps)
         _make_empty_star(connection, swaps)
-        return _refused(found) + stuck + _lost(found, _new_attachments(connection, swaps))
-
-
-def temporary(connection: Connection, swaps: Sequence[Swap]) -> list[str]:
-    """Name the temporary objects of sessions that hang on the old tables."""
-    with connection.transaction():
-        return _temporary(attachments(connection, swaps))
+        lost = _lost(found, _new_attachments(connection, swaps))
+        return _refused(found) + stuck + lost, _temporary(found)
 
 
 def switch(
@@ -131,7 +128,7 @@ def switch(
     begun = time.monotonic()
     _lock_new(connection, swaps)
     _wait_for_upkeep(connection, swaps, patience)
-    carried = _carry(connection, swaps, dropped)
+    before = _carry(connection, swaps, dropped)
     seconds = _FIRST_WAIT_SECONDS
     with Gates(dsn) as gates:
         while True:
@@ -142,7 +139,7 @@ def switch(
                         _queue_for_all(connection, swaps, gates, seconds)
                     else:
                         _lock_all(connection, swaps)
-                    _replace(connection, swaps, carried, dropped)
+                    _replace(connection, swaps, *before, dropped)
             except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
                 left = patience - (time.monotonic() - begun)
                 if left < 0:
@@ -215,10 +212,13 @@ def _stuck_views(connection: Connection, swaps: Sequence[Swap]) -> list[str]:
 
 
 def _make_empty_star(connection: Connection, swaps: Sequence[Swap]) -> None:
-    """Make what the new tables will be, but for their rows."""
+    """Make what the new tables will be, but for their rows and references.
+
+    A reference of the product's own that was changed is found before the switch, at the latest.
+    """
     use_schemas(connection, *dict.fromkeys(swap.new for swap in swaps))
     make_tables(connection)
-    for group in ("indexes", "keys", "references"):
+    for group in ("indexes", "keys"):
         constrain(connection, group, *NAMES)
     ledger.make_files(connection)
     ledger.complete_files(connection)
@@ -226,8 +226,11 @@ def _make_empty_star(connection: Connection, swaps: Sequence[Swap]) -> None:
 
 def _carry(
     connection: Connection, swaps: Sequence[Swap], dropped: Collection[str]
-) -> list[Attachment]:
-    """Carry over what can be made before the switch; return all that the old tables have.
+) -> tuple[list[Attachment], list[Attachment]]:
+    """Carry over what can be made before the switch.
+
+    Returns:
+        All that the old tables have, and all that the new ones had by themselves.
 
     Raises:
         SparkifyBulkError: something can't be carried over.
@@ -247,7 +250,7 @@ def _carry(
     ]
     for one in sorted(missing, key=lambda one: kinds.get(one.kind, -1)):
         _make(connection, one)
-    return old
+    return old, new
 
 
 def _is_gone(
@@ -557,7 +560,8 @@ def _existing(connection: Connection, swap: Swap) -> list[str]:
 def _replace(
     connection: Connection,
     swaps: Sequence[Swap],
-    carried: Sequence[Attachment],
+    before: Sequence[Attachment],
+    new: Sequence[Attachment],
     dropped: Collection[str],
 ) -> None:
     """Drop the old tables, and move the new ones to where they were; all is locked.
@@ -565,9 +569,9 @@ def _replace(
     Raises:
         SparkifyBulkError: something hangs on the star that wasn't there before.
     """
-    old, new = attachments(connection, swaps), _new_attachments(connection, swaps)
+    old = attachments(connection, swaps)
     _check_losses(_refused(old) + _stuck_views(connection, swaps), dropped)
-    _check_losses([one.name for one in old if one.fate == "carried" and one not in carried], ())
+    _check_losses([one.name for one in old if one.fate == "carried" and one not in before], ())
     if gone := _temporary(old):
         logger.warning("Temporary objects of other sessions are dropped: %s", ", ".join(gone))
     # What it drops besides has been named: nothing can have come since, all is locked.

@@ -297,6 +297,12 @@ REFUSED = {
         "DROP INDEX sparkify.songs_duration; CREATE INDEX songs_duration ON sparkify.songs (title)",
         "index songs_duration of songs, which was changed",
     ),
+    "reference of another definition": (
+        """ALTER TABLE sparkify.songs DROP CONSTRAINT songs_artist_id_fkey;
+        ALTER TABLE sparkify.songs ADD CONSTRAINT songs_artist_id_fkey
+            FOREIGN KEY (artist_id) REFERENCES sparkify.artists ON DELETE CASCADE""",
+        "constraint songs_artist_id_fkey of songs, which was changed",
+    ),
     "sequence": (
         "ALTER TABLE sparkify.songplays ALTER songplay_id SET INCREMENT BY 10",
         "sequence songplays_songplay_id_seq of songplays, which was changed",
@@ -490,7 +496,7 @@ def test_what_hangs_on_the_star_is_carried_over(populated: tuple[str, Tree], kin
 def test_what_cannot_be_carried_over_refuses_a_reload_by_name(
     populated: tuple[str, Tree], kind: str
 ) -> None:
-    """Before anything is read; the star, and what hangs on it, are untouched."""
+    """The star, and what hangs on it, are untouched."""
     star, tree = populated
     statement, name = REFUSED[kind]
     query(star, statement)

@@ -361,6 +361,8 @@ found AS (
             split_part(o, '=', 1), split_part(o, '=', 2),
             format('SET (%%s = %%L)', split_part(o, '=', 1), split_part(o, '=', 2))
         FROM unnest(c.attoptions) AS o
+        -- Some servers keep others there, for themselves.
+        WHERE split_part(o, '=', 1) IN ('n_distinct', 'n_distinct_inherited')
     ) AS p
 
     UNION ALL
