@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _GAP = "  "
 _RULE = 60
 # So much of a text is always shown in a table; where there is no room for it, rows stand upright.
-_LEAST_TEXT, _LEAST_PATH = 8, 30
+_LEAST_TEXT, _LEAST_SENTENCE, _LEAST_PATH = 8, 20, 30
+# Words up to this length are names and codes, of no use when they are cut.
+_LONGEST_WORD = 20
 # A number or a moment, with a unit perhaps: 2,110 or 1.8 s or 3 rejects or 2018-11-01 21:00:00+00.
 _FIGURE = re.compile(r"[-+]?\d[\d.,:T +-]*Z?( ?[A-Za-z%/]{1,9})?")
 # What stands right: a number, or one with a unit that is no date.
@@ -173,7 +175,7 @@ def comparison(document: Mapping[str, Any]) -> RenderableType:
     read = f"{data['events_records']:,} events in {data['events_files']:,} files"
     memory = readable_size(machine["memory_bytes"])
     lines = [
-        f"{read}, {data['songs_files']:,} song files, {document['rounds']} rounds",
+        f"{read}, {data['songs_files']:,} song files, {count(document['rounds'], 'round')}",
         f"{machine['processors']} processors, {memory}, {machine['processor']}",
         f"PostgreSQL {settings['server_version']}, {server['target']}",
         ", ".join(shown),
@@ -304,7 +306,9 @@ def _least(cell: str) -> int:
         return width
     if _is_path(cell):
         return min(width, _LEAST_PATH, cell_len(cell.rpartition("/")[2]) + len("…/"))
-    return min(width, _LEAST_TEXT)
+    if " " not in cell:
+        return width if width <= _LONGEST_WORD else _LEAST_TEXT
+    return min(width, _LEAST_SENTENCE)
 
 
 def _is_path(cell: str) -> bool:

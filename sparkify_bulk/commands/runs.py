@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,22 +154,22 @@ def plan(*, as_json: bool, **options: Any) -> None:
         talk.write_line(kinds | {"estimated_seconds": estimate and round(estimate.seconds, 1)})
     else:
         listed = [(kind, *row) for kind, row in rows.items()]
-        render.console().print(render.listing(("to read", *columns), listed))
+        out = render.console()
+        out.print(render.listing(("to read", *columns), listed))
         left_out = describe_left_out((m.root, m.left_out) for m in manifests.values())
-        if left_out:
-            click.echo(f"Left out: {left_out}")
-        _print_vanished([name for m in manifests.values() for name in m.vanished])
-        click.echo(_describe_estimate(estimate))
+        gone = [name for manifest in manifests.values() for name in manifest.vanished]
+        said = [f"Left out: {left_out}"] if left_out else []
+        for line in (*said, *_describe_vanished(gone), _describe_estimate(estimate)):
+            out.print(line, markup=False)
 
 
-def _print_vanished(files: list[str]) -> None:
-    """Print the names of files that are on record, but gone."""
+def _describe_vanished(files: list[str]) -> Iterator[str]:
+    """Yield lines that name the files that are on record, but gone."""
     if files:
-        click.echo("Gone since they were loaded; their rows are kept until the next reload:")
-        for name in files[:_MOST_VANISHED]:
-            click.echo(f"  {printable(name)}")
+        yield "Gone since they were loaded; their rows are kept until the next reload:"
+        yield from (f"  {printable(name)}" for name in files[:_MOST_VANISHED])
     if len(files) > _MOST_VANISHED:
-        click.echo(f"  and {len(files) - _MOST_VANISHED:,} more; --json lists all")
+        yield f"  and {len(files) - _MOST_VANISHED:,} more; --json lists all"
 
 
 def _describe_estimate(estimate: "Estimate | None") -> str:
