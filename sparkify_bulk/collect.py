@@ -11,6 +11,7 @@ from sparkify_bulk.manifest import Batch, Kind, Manifest
 from sparkify_bulk.run import Run, books_of, phase
 from sparkify_bulk.stage import (
     Part,
+    RejectLimit,
     Staged,
     Straight,
     Target,
@@ -76,8 +77,9 @@ def stage_kind(
     books = books_of(run.report, manifest.kind)
     parts: list[Part] = []
     unknown_levels = 0
+    limit = RejectLimit(run.settings.max_rejects, run.report.rejects.count)
     with phase(run, f"stage {manifest.kind}", books):
-        for staged in lanes.each(stage_batch, _expected(run, manifest), target, straight):
+        for staged in lanes.each(stage_batch, _expected(run, manifest), target, straight, limit):
             for what in ("files", "bytes", "records", "accepted", "filtered", "rejected"):
                 setattr(books, what, getattr(books, what) + getattr(staged, what))
             run.sent.update(staged.rows)

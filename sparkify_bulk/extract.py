@@ -58,6 +58,7 @@ _LONG_BYTES = 2**17
 SALVAGE_BYTES = 64 * 2**10
 # Records read one by one before they are handed on: limits and signals are looked at in between.
 SALVAGE_RECORDS = 5000
+SALVAGE_REJECTS = 1000
 # Different shapes of records that are remembered.
 _MOST_SHAPES = 10_000
 _BLANK = b" \t\r\n"
@@ -771,17 +772,14 @@ class _Salvaged:
         return Extract(frame, _numbers(self.records), _numbers(self.filtered), self.rejects)
 
 
-def _salvage(
-    segments: list[Segment], rules: Rules, batch: Batch, most: int | None = None
-) -> Iterator[Extract]:
-    """Read segments record by record; yield some thousand records at a time, or `most`."""
-    most = most or SALVAGE_RECORDS
+def _salvage(segments: list[Segment], rules: Rules, batch: Batch) -> Iterator[Extract]:
+    """Read segments record by record; yield some thousand records at a time."""
     part = _Salvaged()
     number = 0
     for segment in segments:
         lines, counted = segment.lines_before, 0
         for found in decode_records(segment.data):
-            if number == most:
+            if number == SALVAGE_RECORDS or len(part.rejects) == SALVAGE_REJECTS:
                 yield part.extract(rules)
                 part, number = _Salvaged(), 0
             number += 1
@@ -831,8 +829,13 @@ def retry(kind: Kind, file: int, offset: int, raw: bytes) -> Extract:
         raw: its bytes, original or repaired.
     """
     batch = Batch(0, kind, "", "", len(raw))
-    (part,) = _salvage([Segment(file, raw, offset, 0)], RULES[kind], batch, most=len(raw) + 1)
-    return part
+    parts = list(_salvage([Segment(file, raw, offset, 0)], RULES[kind], batch))
+    return Extract(
+        concat_frames(parts),
+        pl.concat(part.records for part in parts),
+        pl.concat(part.filtered for part in parts),
+        [reject for part in parts for reject in part.rejects],
+    )
 
 
 def concat_frames(parts: list[Extract]) -> pl.DataFrame:

@@ -2,11 +2,12 @@
 
 import contextlib
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import islice
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import psycopg
@@ -14,17 +15,36 @@ import psycopg
 from sparkify_bulk.connection import Connection, backend_seconds, connect
 
 _CANCEL_SECONDS = 3
+# A waiting thread looks for signals so often.
+_WAKE_SECONDS = 0.25
 
 A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class StoppedError(Exception):
+    """A task ended before its time, as nobody waits for its result any more."""
+
+
 class Lane(NamedTuple):
-    """What one worker works in: its number, from 0, and its connection, in autocommit."""
+    """What one worker works in: its number, from 0, and its connection, in autocommit.
+
+    `stopping` is set once its tasks must end.
+    """
 
     number: int
     connection: Connection
+    stopping: threading.Event | None = None
+
+    def check(self) -> None:
+        """Raise if the task must end; to be called from time to time by one that takes long.
+
+        Raises:
+            StoppedError: it must.
+        """
+        if self.stopping and self.stopping.is_set():
+            raise StoppedError
 
 
 @dataclass(slots=True)
@@ -70,8 +90,9 @@ class Lanes:
         self._free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
         self._begun: list[Future[object]] = []
         self._others: list[Connection] = []
-        for lane in map(Lane, count(), connections):
-            self._free.put(lane)
+        self._stopping = threading.Event()
+        for number, connection in enumerate(connections):
+            self._free.put(Lane(number, connection, self._stopping))
 
     def submit(
         self, task: Callable[Concatenate[Lane, P], T], *args: P.args, **kwargs: P.kwargs
@@ -88,6 +109,7 @@ class Lanes:
     def join(self) -> None:
         """Wait for all tasks begun; raise the first error among theirs."""
         while self._begun:
+            _wait(self._begun[:1])
             self._begun.pop(0).result()
 
     def each(
@@ -108,7 +130,7 @@ class Lanes:
                 pending.add(self.submit(task, item, *args, **kwargs))
             if not pending:
                 return
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            done, pending = _wait(pending)
             while done:
                 yield done.pop().result()
 
@@ -125,7 +147,7 @@ class Lanes:
                 if len(running) < len(self.connections):
                     waiting.remove(step)
                     running[self.submit(step.run)] = step
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = _wait(running)
             for future in done:
                 future.result()
                 step = running.pop(future)
@@ -144,7 +166,8 @@ class Lanes:
         self._others += connections
 
     def stop(self) -> None:
-        """Let no task begin any more, and cancel what the server does for those under way."""
+        """Let no task begin any more; end those under way, and what the server does for them."""
+        self._stopping.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
         connections = (*self.connections, *self._others)
         # At once, as each takes the whole time where the server can't be reached.
@@ -154,6 +177,18 @@ class Lanes:
     def close(self) -> None:
         """Wait for the workers to end."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _wait(futures: Iterable[Future[T]]) -> tuple[set[Future[T]], set[Future[T]]]:
+    """Wait until one has ended; return those that have, and the others.
+
+    A signal is seen only by a thread that wakes: Polars has system calls restarted after Ctrl-C.
+    """
+    futures = set(futures)
+    while True:
+        done, others = wait(futures, _WAKE_SECONDS, FIRST_COMPLETED)
+        if done:
+            return done, others
 
 
 def _cancel(connection: Connection) -> None:

@@ -275,9 +275,11 @@ class _Decoder:
         if start < self._known and start in self._unclosed:
             return None
         opened: list[tuple[int, str]] = []
-        position = start
+        position, number = start, 0
         while match := _TO_BRACKET.match(self._text, position):
-            position, bracket = match.end(), match[1]
+            position, bracket, number = match.end(), match[1], number + 1
+            if number % _TOKENS_A_TIME == 0:
+                _interrupt()
             if bracket in _PARTNER:
                 if not opened or opened.pop()[1] != _PARTNER[bracket]:
                     break

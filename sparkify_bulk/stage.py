@@ -20,7 +20,7 @@ from sparkify_bulk.extract import Books, extract, join_digests
 from sparkify_bulk.gather import Credits, Moments, UserRows
 from sparkify_bulk.lanes import Lane
 from sparkify_bulk.manifest import Batch, Kind, ledger_names
-from sparkify_bulk.records import Reject
+from sparkify_bulk.records import Reject, interruptible
 from sparkify_bulk.session import Session
 from sparkify_bulk.transform import (
     credits_of,
@@ -167,6 +167,26 @@ class Fill:
         self.connection.commit()
 
 
+class RejectLimit:
+    """Counts the rejects of all workers, so that none goes on once there are too many."""
+
+    def __init__(self, most: int | None, count: int) -> None:
+        """Begin with some; `most` is None for no limit."""
+        self._most = most
+        self._count = count
+        self._lock = threading.Lock()
+
+    def add(self, number: int) -> None:
+        """Count some more."""
+        with self._lock:
+            self._count += number
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether there are more than are allowed."""
+        return self._most is not None and self._count > self._most
+
+
 class Straight(NamedTuple):
     """What lets plays go straight into a new star: what gives them songs and numbers, the table."""
 
@@ -230,16 +250,21 @@ def stage_batch(
     batch: Batch,
     target: Target,
     straight: Straight | None = None,
+    limit: RejectLimit | None = None,
 ) -> Staged:
     """Extract, transform and stage one batch in one transaction: all of it, or nothing.
+
+    Where too many records are rejected it ends early: what was rejected by then is staged.
 
     Args:
         lane: where to.
         batch: what to read.
         target: the run's tables.
         straight: lets plays go straight into a new star; None to stage them.
+        limit: how many records may be rejected; None for no limit.
 
     Raises:
+        StoppedError: the run has ended meanwhile.
         BooksError: the records of a file, or the rows of a COPY, don't add up.
         psycopg.Error: the server refused.
     """
@@ -247,7 +272,7 @@ def stage_batch(
     files = batch.files
     names = ledger_names(batch.root, files)
     books = Books(files)
-    with lane.connection.transaction():
+    with lane.connection.transaction(), interruptible(lane.check):
         # Nothing staged outlives a crash anyway, and the commit that publishes is synchronous.
         lane.connection.execute("SET LOCAL synchronous_commit = off")
         for part in extract(batch, books, slowly=target.slowly):
@@ -263,6 +288,11 @@ def stage_batch(
                 staged.reasons.update(reject.reason for reject in part.rejects)
                 _log_rejects(part.rejects, names)
             staged.rows.update(_send(lane, target, frames))
+            if limit:
+                limit.add(len(part.rejects))
+            if limit and limit.is_passed:
+                break
+            lane.check()
         closed = books.close()
         if batch.is_part:
             staged.part = Part(files[0], batch.start, closed)

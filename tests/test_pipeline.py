@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import signal
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +31,9 @@ from sparkify_bulk.errors import (
     StarBusyError,
     UsageError,
 )
+from sparkify_bulk.extract import Books, Extract, extract
+from sparkify_bulk.manifest import Batch
+from sparkify_bulk.records import decode_records
 from sparkify_bulk.report import Report
 from sparkify_bulk.run import Unwatched, libpq_environment
 from sparkify_bulk.settings import Settings, schemas
@@ -272,6 +277,72 @@ def test_as_many_rejects_as_allowed_do_no_harm(star: str, tree: Tree, command: s
     assert report.rejects.by_reason == {"missing_field": 1, "not_an_object": 1}
     assert report.tables["songplays"].rows == 4
     assert ledger(star)[-1] == (command, "succeeded_with_rejects", 3)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_limit_of_rejects_ends_a_batch_under_way(
+    star: str, tree: Tree, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past the limit a batch is read no further: the rejects until then are on record."""
+    monkeypatch.setattr("sparkify_bulk.extract.SALVAGE_REJECTS", 20)
+    before = read_star(star, surrogate=True)
+    tree.logs("b.json", event(8), *[b"noise"] * 5000, event(9))
+    with pytest.raises(RejectLimitError, match="20 records were rejected, 10 are allowed"):
+        run(command, tree.root, dsn=star, max_rejects=10)
+    assert query(star, "SELECT count(*) FROM sparkify_ledger.rejects") == [(20,)]
+    assert read_star(star, surrogate=True) == before
+    assert left_behind(star) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_one_bad_record_in_an_array_is_one_reject(database: str, tree: Tree, command: str) -> None:
+    """Of a thousand plays in an array on one line, the first one bad, all others load."""
+    plays = json.dumps([event(item) for item in range(1000)]).replace('"free"', "free", 1)
+    tree.logs("a.json", plays.encode())
+    tree.songs("a.json", song())
+    report = run(command, tree.root, dsn=database, max_rejects=1)
+    assert (report.tables["songplays"].rows, report.rejects.count) == (999, 1)
+    assert (report.exit_code, report.rejects.by_reason) == (3, {"malformed_json": 1})
+
+
+@pytest.mark.parametrize("where", ["between parts", "within a record"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_interrupt_ends_a_batch_under_way(
+    star: str, tree: Tree, command: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C doesn't wait for the end of a batch: workers end, and the lock is let go."""
+    before = read_star(star, surrogate=True)
+    begun = threading.Event()
+    deadline = time.monotonic() + 60
+
+    def endless(batch: Batch, books: Books, *, slowly: bool = False) -> Iterator[Extract]:
+        del slowly
+        (part,) = extract(batch, books)
+        assert part.rejects == []
+        while time.monotonic() < deadline:
+            begun.set()
+            if where == "between parts":
+                yield part
+            else:
+                list(decode_records(b"[" + b"{}," * 10_000))
+        pytest.fail("nothing has ended the batch")
+
+    def interrupt(main: int) -> None:
+        if begun.wait(60):
+            signal.pthread_kill(main, signal.SIGINT)
+
+    monkeypatch.setattr("sparkify_bulk.stage.extract", endless)
+    tree.logs("b.json", event(8))
+    thread = threading.Thread(target=interrupt, args=(threading.main_thread().ident,))
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(command, tree.root, dsn=star)
+    thread.join(60)
+    assert time.monotonic() < deadline
+    assert read_star(star, surrogate=True) == before
+    assert left_behind(star) == []
+    monkeypatch.undo()
+    assert run(command, tree.root, dsn=star).status == "succeeded"
 
 
 @pytest.fixture

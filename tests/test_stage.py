@@ -81,7 +81,7 @@ def stage_over(dsn: str, batch: Batch, target: Target) -> Staged:
 
 def test_a_batch_is_staged_by_another_process(database: str, target: Target, tree: Tree) -> None:
     """A batch, its target and a server are all that a worker needs, wherever it runs."""
-    tree.logs("day.json", event(userId="1"), event(userId="2", ts=5))
+    tree.logs("day.json", event(userId="1"), event(2, userId="2"))
     (batch,) = make_manifest("events", str(tree.log_folder)).batches
     batch, copied = pickle.loads(pickle.dumps((batch, target)))
     # Spawned, so that nothing of this process is there but what was handed over.
