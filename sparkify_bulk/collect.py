@@ -34,7 +34,7 @@ def prepare_staging(run: Run, manifests: dict[Kind, Manifest], *, slowly: bool =
     jobs = run.settings.jobs
     lanes = max(1, min(jobs, sum(manifest.look_ahead(jobs) for manifest in manifests.values())))
     names = run.schemas
-    target = Target(names.staging, run.run_id, lanes, slowly=slowly, mark=run.mark)
+    target = Target(names.staging, run.run_id, lanes, roots=run.roots, slowly=slowly, mark=run.mark)
     marks.make_schema(run.control, names, names.staging)
     make_staging(run.control, target)
     return target

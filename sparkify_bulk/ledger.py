@@ -3,7 +3,7 @@
 import getpass
 import os
 import socket
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from sparkify_bulk import statements
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.manifest import Kind, Known
+from sparkify_bulk.reader import escape
 from sparkify_bulk.report import Report
 from sparkify_bulk.settings import Schemas
 from sparkify_bulk.stage import mark_table, use_schemas
@@ -43,7 +44,7 @@ def export_text(raw: bytes) -> str:
     return raw.decode(errors="backslashreplace")
 
 
-TABLES = ("runs", "files", "rejects", "vanished")
+TABLES = ("runs", "roots", "files", "rejects", "vanished")
 _INDEXES = ("files_by_name", "rejects_by_run")
 
 
@@ -59,6 +60,29 @@ def make_ledger(connection: Connection, names: Schemas) -> None:
                     connection.execute(statements.read("ledger/files_identity"))
         for index in _INDEXES:
             connection.execute(statements.read(f"ledger/{index}"))
+
+
+def record_roots(
+    connection: Connection, schema: str, folders: Mapping[Kind, str]
+) -> dict[Kind, int]:
+    """Put input folders on record where they aren't yet; return their numbers.
+
+    The lock must be held.
+    """
+    roots = {}
+    with connection.transaction():
+        use_schemas(connection, schema)
+        for kind, folder in folders.items():
+            root = {"root": root_name(folder)}
+            connection.execute(statements.read("ledger/record_root"), root)
+            (number,) = connection.execute(statements.read("ledger/root"), root).fetchone() or (0,)
+            roots[kind] = int(number)
+    return roots
+
+
+def root_name(folder: str) -> str:
+    """Name a folder as the ledger does: by its resolved path; what isn't UTF-8 is escaped."""
+    return escape(os.path.realpath(folder))
 
 
 def record_run(
@@ -86,9 +110,10 @@ def record_run(
     return int(run_id)
 
 
-def known_files(connection: Connection, schema: str, kind: Kind) -> Iterator[Known]:
-    """Yield the files of one kind that the star is made of, in the order of their names' bytes."""
-    for row in _rows(connection, schema, "ledger/known_files", {"kind": kind}):
+def known_files(connection: Connection, schema: str, kind: Kind, folder: str) -> Iterator[Known]:
+    """Yield the files of a kind and folder that the star is made of, in order of names' bytes."""
+    parameters = {"kind": kind, "root": root_name(folder)}
+    for row in _rows(connection, schema, "ledger/known_files", parameters):
         yield Known(row["file"], row["bytes"], row["modified_ns"], row["digest"])
 
 
@@ -99,10 +124,10 @@ def past_runs(connection: Connection, schema: str) -> list[tuple[int, float]]:
 
 
 def note_vanished(
-    connection: Connection, schema: str, kind: Kind, files: Sequence[str]
+    connection: Connection, schema: str, kind: Kind, root_id: int, files: Sequence[str]
 ) -> list[str]:
-    """Note which files of one kind are gone; return those that were not noted by an earlier run."""
-    parameters = {"kind": kind, "files": list(files)}
+    """Note which files of a kind and folder are gone; return those not noted by an earlier run."""
+    parameters = {"kind": kind, "root_id": root_id, "files": list(files)}
     with connection.transaction():
         use_schemas(connection, schema)
         connection.execute(statements.read("ledger/forget_vanished"), parameters)
@@ -110,6 +135,17 @@ def note_vanished(
             return []
         found = connection.execute(statements.read("ledger/note_vanished"), parameters)
         return [name for (name,) in found.fetchall()]
+
+
+def forget_vanished(connection: Connection) -> None:
+    """Forget which files were gone. The ledger's schema must be in sight."""
+    connection.execute(statements.read("ledger/empty_vanished"))
+
+
+def other_roots(connection: Connection, schema: str, kind: Kind, folder: str) -> list[str]:
+    """Return the folders that a kind's files were read from, unless some were from this one."""
+    parameters = {"kind": kind, "root": root_name(folder)}
+    return [row["root"] for row in _rows(connection, schema, "ledger/other_roots", parameters)]
 
 
 def was_published(connection: Connection, run_id: int) -> bool:
@@ -126,6 +162,7 @@ def keep_files(connection: Connection) -> None:
 def make_files(connection: Connection) -> None:
     """Make the table of files on record, without its key, in the schema in sight."""
     connection.execute(statements.read("ledger/files"))
+    connection.execute(statements.read("ledger/files_identity"))
 
 
 def complete_files(connection: Connection) -> int:

@@ -255,12 +255,13 @@ def _list_files(run: Run, listers: Listers | None = None) -> dict[Kind, Manifest
     for manifest in manifests.values():
         books_of(run.report, manifest.kind).files_skipped = manifest.same
         _tell_vanished(run, manifest)
+        _tell_moved(run, manifest)
     return manifests
 
 
 def _list_kinds(
     settings: Settings,
-    known: Callable[[Kind], Iterator[Known]] | None,
+    known: Callable[[Kind, str], Iterator[Known]] | None,
     listers: Listers | None = None,
 ) -> dict[Kind, Manifest]:
     manifests: dict[Kind, Manifest] = {}
@@ -271,7 +272,7 @@ def _list_kinds(
             manifests[kind] = make_manifest(
                 kind,
                 root,
-                known=known(kind) if known else (),
+                known=known(kind, root) if known else (),
                 is_same=partial(_is_same, root) if settings.rehash else None,
                 follow_links=settings.follow_links,
                 lister=lister,
@@ -302,10 +303,26 @@ def _tell_left_out(manifests: dict[Kind, Manifest]) -> None:
         logger.warning("Left out: %s", left_out)
 
 
+def _tell_moved(run: Run, manifest: Manifest) -> None:
+    """Say that all files of a folder are read because the star is made of another folder's."""
+    if manifest.same or not manifest.files:
+        return
+    others = ledger.other_roots(run.control, run.schemas.ledger, manifest.kind, manifest.root)
+    if others:
+        logger.warning(
+            "All %s files below %s are read: the star was made of files below %s so far. If that "
+            "folder was moved or is mounted elsewhere now, reload once, or see docs/rules.md on "
+            "folders that move",
+            manifest.kind,
+            ledger.root_name(manifest.root),
+            others[0],
+        )
+
+
 def _tell_vanished(run: Run, manifest: Manifest) -> None:
     """Warn of files that are gone, once: their rows stay until the next reload."""
     kind, gone = manifest.kind, manifest.vanished
-    new = ledger.note_vanished(run.control, run.schemas.ledger, kind, gone)
+    new = ledger.note_vanished(run.control, run.schemas.ledger, kind, run.roots[kind], gone)
     if new:
         noun = {"songs": "song file", "events": "event file"}[kind]
         logger.warning(
@@ -445,8 +462,8 @@ def _swaps(run: Run) -> tuple[Swap, ...]:
 
 def _switch(run: Run) -> None:
     """Put the new star, and the table of its files, in the old ones' place."""
-    for kind in KINDS:
-        ledger.note_vanished(run.publisher, run.schemas.ledger, kind, ())
+    use_schemas(run.publisher, run.schemas.ledger)
+    ledger.forget_vanished(run.publisher)
     switch(
         run.publisher,
         _swaps(run),

@@ -43,7 +43,7 @@ from sparkify_bulk.connection import (
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError, StarBusyError, exit_code_of
 from sparkify_bulk.errors import describe as describe_error
 from sparkify_bulk.lanes import Step
-from sparkify_bulk.manifest import Kind
+from sparkify_bulk.manifest import KINDS, Kind
 from sparkify_bulk.report import InputReport, Phase, Report
 from sparkify_bulk.session import Session
 from sparkify_bulk.settings import Schemas, Settings, schemas
@@ -121,6 +121,7 @@ class Run:
     publisher: Session
     begun: float
     run_id: int = 0
+    roots: dict[Kind, int] = field(default_factory=dict)
     target: Target | None = None
     grows: bool = False
     published: bool = False
@@ -322,6 +323,9 @@ def _put_on_record(run: Run) -> None:
         run.control, run.schemas.ledger, run.report.command, run.report.started_at, source
     )
     run.report.run_id = run.run_id
+    named = zip(KINDS, folders, strict=True)
+    roots = {kind: str(folder) for kind, folder in named if folder}
+    run.roots = ledger.record_roots(run.control, run.schemas.ledger, roots)
 
 
 def _abandon(run: Run, error: BaseException) -> None:

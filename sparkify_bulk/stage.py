@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
@@ -56,6 +56,7 @@ class Target:
         run_id: part of every staging table's name, so that no other run's rows are merged.
         lanes: how many staging tables of each kind there are, so that workers side by side don't
             wait for each other.
+        roots: numbers, on record, of the folders that files are read from.
         build: schema of a new star without keys; what is read of files goes there at once.
         slowly: read record by record, by the salvage path throughout.
         mark: comment of every table made, by which the next run knows it.
@@ -64,6 +65,7 @@ class Target:
     schema: str
     run_id: int
     lanes: int
+    roots: Mapping[Kind, int] = field(default_factory=dict)
     build: str = ""
     slowly: bool = False
     mark: str = ""
@@ -297,7 +299,7 @@ def stage_batch(
         if batch.is_part:
             staged.part = Part(files[0], batch.start, closed)
         else:
-            frame = _file_frame(batch.kind, closed, names, target.run_id)
+            frame = _file_frame(batch.kind, closed, names, target)
             staged.rows.update(_send(lane, target, {"staged_files": frame}))
     staged.files = len(files) if batch.start == 0 else 0
     for what in ("bytes", "records", "accepted", "filtered", "rejected"):
@@ -328,7 +330,7 @@ def stage_parts(
         .with_columns(pl.col("digest").map_elements(join_digests, return_dtype=pl.Binary))
     )
     names = ledger_names(root, whole["file"])
-    frame = _file_frame(kind, whole.drop("file"), names, target.run_id)
+    frame = _file_frame(kind, whole.drop("file"), names, target)
     with lane.connection.transaction():
         return _send(lane, target, {"staged_files": frame})
 
@@ -463,9 +465,10 @@ def _reject_frame(kind: Kind, rejects: list[Reject], names: list[str]) -> pl.Dat
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _file_frame(kind: Kind, books: pl.DataFrame, names: list[str], run_id: int) -> pl.DataFrame:
+def _file_frame(kind: Kind, books: pl.DataFrame, names: list[str], target: Target) -> pl.DataFrame:
     return books.with_columns(
         pl.Series("file", names, dtype=pl.String),
         pl.lit(kind).alias("kind"),
-        pl.lit(run_id, pl.Int64).alias("run_id"),
+        pl.lit(target.roots[kind], pl.Int64).alias("root_id"),
+        pl.lit(target.run_id, pl.Int64).alias("run_id"),
     )

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable
@@ -280,6 +281,63 @@ def test_a_file_that_comes_back_unchanged_is_not_read(star: str, tree: Tree) -> 
     sparkify_bulk.load(tree.root, dsn=star)
     aside.rename(path)
     assert read_files(sparkify_bulk.load(tree.root, dsn=star)) == (0, 4)
+
+
+def twin(tree: Tree, folder: Path) -> Tree:
+    """Copy a tree, with all names, sizes and times, but play other events in it."""
+    shutil.copytree(tree.root, folder)
+    for path in folder.rglob("log_data/*.json"):
+        status = path.stat()
+        path.write_bytes(path.read_bytes().replace(b'"sessionId": 40', b'"sessionId": 41'))
+        assert path.stat().st_size == status.st_size
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return Tree(folder)
+
+
+def test_folders_with_the_same_names_sizes_and_times_do_not_pass_for_each_other(
+    star: str, tree: Tree, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each folder's files are its own; on alternate nights none of the other's has vanished."""
+    other = twin(tree, tmp_path / "other" / "data")
+    plays = len(read_star(star)["songplays"])
+    assert planned(star, other)["events"] == (2, 2, 0, 0, 0)
+    report = sparkify_bulk.load(other.root, dsn=star)
+    assert read_files(report) == (4, 0)
+    assert len(read_star(star)["songplays"]) == 2 * plays
+    assert f"the star was made of files below {tree.log_folder} so far" in caplog.text
+    caplog.clear()
+    for folder in (tree, other, Tree(tmp_path / "other" / ".." / "data")):
+        assert read_files(sparkify_bulk.load(folder.root, dsn=star)) == (0, 4)
+    other.logs("9.json", event(9))
+    assert read_files(sparkify_bulk.load(other.root, dsn=star)) == (1, 4)
+    assert caplog.text == ""
+    (other.log_folder / "9.json").unlink()
+    sparkify_bulk.load(tree.root, dsn=star)
+    assert caplog.text == ""
+    for folder in (other, tree, other):
+        sparkify_bulk.load(folder.root, dsn=star)
+    assert caplog.text.count("1 event file is gone") == 1
+
+
+def test_a_folder_that_was_moved_is_known_once_the_ledger_is_told(
+    star: str, tree: Tree, tmp_path: Path
+) -> None:
+    """Untold, all is read once more and changes nothing; told by one statement, nothing is."""
+    before = read_star(star)
+    tree.root.rename(tmp_path / "away")
+    for name in ("song_data", "log_data"):
+        query(
+            star,
+            "UPDATE sparkify_ledger.roots SET root = %s WHERE root = %s",
+            (str(tmp_path / "away" / name), str(tree.root / name)),
+        )
+    assert read_files(sparkify_bulk.load(tmp_path / "away", dsn=star)) == (0, 4)
+    (tmp_path / "away").rename(tmp_path / "again")
+    assert read_files(sparkify_bulk.load(tmp_path / "again", dsn=star)) == (4, 0)
+    assert read_star(star) == before
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "again")
+    assert read_files(sparkify_bulk.load(link, dsn=star)) == (0, 4)
 
 
 def test_a_load_of_songs_alone_says_nothing_of_logs(

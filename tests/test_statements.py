@@ -43,6 +43,8 @@ PARAMETERS: dict[str, Any] = {
     "relations": [1, 2],
     "privileges": ["SELECT"],
     "kind": "songs",
+    "root_id": 1,
+    "root": "/data/song_data",
     "files": ["a.json"],
     "ids": [1],
     "rejects": [1],

@@ -1,8 +1,9 @@
 -- Ledger: the files the star is made of, each as the last run that read it found it, with its
 -- books: records = accepted + filtered + rejected. Committed with the data, so that a file is on
--- record exactly when its records are in the star.
+-- record exactly when its records are in the star. root_id is the folder's, in roots.
 CREATE TABLE IF NOT EXISTS files (
     kind        text NOT NULL,
+    root_id     bigint NOT NULL,
     file        text COLLATE "C" NOT NULL,
     run_id      bigint NOT NULL,
     bytes       bigint NOT NULL,

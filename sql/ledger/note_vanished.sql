@@ -1,7 +1,7 @@
--- Note the files of one kind that are gone; return those that were not noted before.
--- Key: (kind, digest). Conflict: it is noted already.
-INSERT INTO vanished (kind, file, digest)
-SELECT %(kind)s, gone.file, sha256(convert_to(gone.file, 'UTF8'))
+-- Note the files of one kind and folder that are gone; return those that were not noted before.
+-- Key: (kind, root_id, digest). Conflict: it is noted already.
+INSERT INTO vanished (kind, root_id, file, digest)
+SELECT %(kind)s, %(root_id)s, gone.file, sha256(convert_to(gone.file, 'UTF8'))
 FROM unnest(%(files)s::text[]) AS gone (file)
-ON CONFLICT (kind, digest) DO NOTHING
+ON CONFLICT (kind, root_id, digest) DO NOTHING
 RETURNING file;

@@ -1,9 +1,10 @@
 -- Ledger: files that are on record but gone, of which a load has warned; each is warned of once.
--- Key: (kind, digest), that of the name: an index entry holds some 2,700 bytes, and a path may be
+-- Key: (kind, root_id, digest), that of the name: an index entry holds some 2,700 bytes, and a path may be
 -- longer.
 CREATE TABLE IF NOT EXISTS vanished (
-    kind   text NOT NULL,
-    file   text COLLATE "C" NOT NULL,
-    digest bytea NOT NULL,
-    PRIMARY KEY (kind, digest)
+    kind    text NOT NULL,
+    root_id bigint NOT NULL,
+    file    text COLLATE "C" NOT NULL,
+    digest  bytea NOT NULL,
+    PRIMARY KEY (kind, root_id, digest)
 );

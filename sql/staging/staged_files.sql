@@ -1,6 +1,7 @@
 -- Staging: what a run read of each file; moved to the ledger with the merge.
 CREATE UNLOGGED TABLE staged_files (
     kind        text NOT NULL,
+    root_id     bigint NOT NULL,
     file        text COLLATE "C" NOT NULL,
     run_id      bigint NOT NULL,
     bytes       bigint NOT NULL,

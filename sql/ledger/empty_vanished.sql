@@ -1,0 +1,2 @@
+-- Forget all files that were gone: a reload reads the folders anew.
+DELETE FROM vanished;
