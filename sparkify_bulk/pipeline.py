@@ -131,6 +131,8 @@ def replay(
     with open_run("replay", settings, watch or Unwatched()) as run:
         run.grows = True
         require_star(run.control, run.schemas.star)
+        if run_id is not None:
+            ledger.choose_run(run.control, run.schemas.ledger, run_id)
         target = run.target = prepare_staging(run, {})
         with phase(run, "stage rejects"), run.control.transaction():
             settled = _stage_rejects(run, target, run_id, repaired)

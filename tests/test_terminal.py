@@ -275,10 +275,20 @@ def test_rejects_say_which_run_they_are_of(star: str) -> None:
     assert lines[1].split()[:4] == ["file", "line", "offset", "column"]
 
 
+def test_without_a_run_there_is_nothing_to_list_or_to_write(database: str, tmp_path: Path) -> None:
+    """A file that held nothing would seem to be of a run."""
+    file = tmp_path / "rejects.ndjson"
+    for arguments in ([], ["--output", str(file)]):
+        done = run_command("rejects", "--dsn", database, *arguments)
+        assert (done.returncode, done.stdout) == (0, "No runs yet, so no rejects.\n")
+    assert not file.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--run", "99"], "there is no run 99"),
+        (["replay", "--run", "99"], "there is no run 99"),
         (["--run", "99", "--json"], "there is no run 99"),
         (["--reason", "typo"], "malformed_json"),
         (["--limit", "-1"], "--limit"),
@@ -287,8 +297,9 @@ def test_rejects_say_which_run_they_are_of(star: str) -> None:
 def test_rejects_that_cannot_be_are_an_error(star: str, arguments: list[str], said: str) -> None:
     """An empty list would say that all is well."""
     done = subprocess.run(
-        [*COMMAND, "rejects", "--dsn", star, *arguments],
+        [*COMMAND, "rejects", *arguments],
         check=False, capture_output=True, text=True,
+        env=os.environ | {"SPARKIFY_BULK_DSN": star},
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr

@@ -85,7 +85,11 @@ def rejects(
     names = schemas(schema)
     with run.open_connection(dsn, names.ledger) as connection:
         chosen_run = ledger.choose_run(connection, names.ledger, run_id)
-        run_id = chosen_run["run_id"] if chosen_run else None
+        if chosen_run is None:
+            if not as_json:
+                click.echo("No runs yet, so no rejects.")
+            return
+        run_id = chosen_run["run_id"]
         # Closed before the connection is: not all rows may have been read.
         with closing(ledger.list_rejects(connection, names.ledger, run_id, **chosen)) as rows:
             if output:
@@ -94,8 +98,6 @@ def rejects(
             elif as_json:
                 for row in islice(rows, limit):
                     talk.write_line(_reject_document(row))
-            elif chosen_run is None:
-                click.echo("No runs yet, so no rejects.")
             else:
                 click.echo(_describe_run(chosen_run))
                 _print_rejects(rows, by_reason=by_reason, limit=limit)
