@@ -126,7 +126,7 @@ def switch(
             be carried over.
     """
     begun = time.monotonic()
-    _lock_new(connection, swaps)
+    _lock_new(connection, swaps, patience)
     _wait_for_upkeep(connection, swaps, patience)
     before = _carry(connection, swaps, dropped)
     seconds = _FIRST_WAIT_SECONDS
@@ -519,11 +519,19 @@ def _look(connection: Connection, statement: str, relations: list[int]) -> list[
     return connection.execute(statements.read(f"switch/{statement}"), parameters).fetchall()
 
 
-def _lock_new(connection: Connection, swaps: Sequence[Swap]) -> None:
-    """Lock the new tables, which nobody reads; an autovacuum that is at them gives way."""
+def _lock_new(connection: Connection, swaps: Sequence[Swap], patience: float) -> None:
+    """Lock the new tables, which nobody reads but a backup; an autovacuum gives way.
+
+    Raises:
+        SparkifyBulkError: they stayed in use.
+    """
     new = [sql.Identifier(swap.new, table) for swap in swaps for table in swap.tables]
     lock = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE")
-    connection.execute(lock.format(sql.SQL(", ").join(new)))
+    try:
+        with lock_timeout(connection, max(patience, _LONGEST_WAIT_SECONDS)):
+            connection.execute(lock.format(sql.SQL(", ").join(new)))
+    except psycopg.errors.LockNotAvailable:
+        raise _in_use(connection, swaps, patience) from None
 
 
 def _wait_for_upkeep(connection: Connection, swaps: Sequence[Swap], patience: float) -> None:
