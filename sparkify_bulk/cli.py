@@ -39,6 +39,10 @@ def main() -> NoReturn:
     except SparkifyBulkError as error:
         code = error.exit_code
         talk.say_error(f"Error: {error.message}", error.hint, exit_code=code)
+    except MemoryError:
+        code = 1
+        hint = "lower --jobs, raise the limit (ulimit -v, a container's), or close other programs"
+        talk.say_error("Error: there is not enough memory", hint, exit_code=code)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -232,9 +232,14 @@ def holder(connection: Connection, schema: str) -> str:
     return f"run {run_id} ({command}, by {user} on {host}, pid {pid}, since {since})"
 
 
+def each_run(connection: Connection, schema: str, limit: int) -> Generator[dict[str, Any]]:
+    """Yield the latest runs, newest first."""
+    return _rows(connection, schema, "ledger/list_runs", {"limit": limit})
+
+
 def list_runs(connection: Connection, schema: str, limit: int) -> list[dict[str, Any]]:
     """Return the latest runs, newest first."""
-    return list(_rows(connection, schema, "ledger/list_runs", {"limit": limit}))
+    return list(each_run(connection, schema, limit))
 
 
 def choose_run(connection: Connection, schema: str, run_id: int | None) -> dict[str, Any] | None:

@@ -15,8 +15,9 @@ import psycopg
 import pytest
 from fault_ground import wait_until_somebody_waits
 from psycopg import sql
-from trees import Tree
+from trees import Tree, event, query
 
+import sparkify_bulk
 from sparkify_bulk import cli
 from sparkify_bulk.connection import Connection
 
@@ -399,3 +400,34 @@ def test_help_needs_no_heavy_modules() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.endswith("[]\n"), done.stdout
+
+
+@pytest.mark.parametrize("command", ["reload", "load", "verify", "plan"])
+def test_too_small_an_address_space_is_refused_with_advice(command: str, committed: Path) -> None:
+    """Libraries would abort in it, without a word that helps."""
+    limited = f"ulimit -v 800000; exec {COMMAND} {command} {committed} --dsn host=/nowhere"
+    done = subprocess.run(["/bin/sh", "-c", limited], check=False, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "address space is limited to 781 MB" in done.stderr
+    assert "ulimit -v unlimited" in done.stderr
+
+
+def test_a_long_list_of_rejects_is_not_held_in_memory(database: str, tree: Tree) -> None:
+    """However many there are, in every form."""
+    tree.logs("a.json", event(), b"{broken")
+    sparkify_bulk.load(tree.root, dsn=database)
+    query(
+        database,
+        """INSERT INTO sparkify_ledger.rejects
+            (run_id, kind, file, line, "offset", "column", reason, detail, raw)
+        SELECT run_id, kind, file, n, "offset", "column", reason, detail, raw
+        FROM sparkify_ledger.rejects, generate_series(1, 60000) AS n""",
+    )
+    for words in (["--limit", "60000"], ["--json"], ["--by-reason"]):
+        process = subprocess.Popen(
+            [COMMAND, "rejects", "--dsn", database, *words], stdout=subprocess.DEVNULL
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        assert usage.ru_maxrss < 130 * 1024, words

@@ -44,9 +44,9 @@ def test_runs_are_listed_newest_first_with_their_reports(
 def test_rejects_of_the_last_run_or_of_a_named_one_are_listed(database: str, tree: Tree) -> None:
     """Without a number the last run's rejects are listed, with one that run's."""
     path = tree.logs("a.json", event(), BAD)
-    sparkify_bulk.reload(logs=tree.log_folder, dsn=database)
+    sparkify_bulk.reload(logs=tree.log_folder, dsn=database, max_shrink=1)
     path.write_bytes(b"\n\xff\0x")
-    sparkify_bulk.reload(logs=tree.log_folder, dsn=database)
+    sparkify_bulk.reload(logs=tree.log_folder, dsn=database, max_shrink=1)
     with connect(database) as connection:
         chosen = ledger.choose_run(connection, "sparkify_ledger", None) or {}
         (last,) = ledger.list_rejects(connection, "sparkify_ledger", chosen["run_id"])
@@ -64,7 +64,7 @@ def test_rejects_of_the_last_run_or_of_a_named_one_are_listed(database: str, tre
 def test_the_books_of_each_file_are_on_record(database: str, tree: Tree) -> None:
     """What a run read of each file is kept, as committed with its data."""
     tree.logs("a.json", event(), event(2, page="Home"), BAD)
-    sparkify_bulk.reload(logs=tree.log_folder, dsn=database)
+    sparkify_bulk.reload(logs=tree.log_folder, dsn=database, max_shrink=1)
     kept = query(
         database,
         "SELECT file, records, accepted, filtered, rejected FROM sparkify_ledger.files",
@@ -75,7 +75,7 @@ def test_the_books_of_each_file_are_on_record(database: str, tree: Tree) -> None
 def test_the_record_of_a_completed_run_stays_as_it_is(database: str, tree: Tree) -> None:
     """A run that never heard that it was committed can't call itself failed afterwards."""
     tree.logs("a.json", event())
-    report = sparkify_bulk.reload(logs=tree.log_folder, dsn=database)
+    report = sparkify_bulk.reload(logs=tree.log_folder, dsn=database, max_shrink=1)
     report.status = "failed"
     with connect(database) as connection:
         connection.execute("SET search_path = sparkify_ledger")

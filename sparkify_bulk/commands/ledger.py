@@ -30,6 +30,7 @@ from sparkify_bulk.redaction import printable
 from sparkify_bulk.report import count
 
 _TABLE_ROWS = 100
+_PART_ROWS = 1000
 _INTERRUPTED = (130, 143)
 # Prefixed by the command: elsewhere --limit is of runs and of queries.
 _REJECTS = f"{PREFIX}REJECTS_"
@@ -155,14 +156,19 @@ def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool, limit: in
         "detail",
         "state",
     )
-    found = [[*(row[name] for name in columns[:-1]), _state(row)] for row in islice(rows, limit)]
+    rows = iter(rows)
+    shown = 0
+    # A table of many rows takes a kilobyte for each: it comes in parts.
+    while part := list(islice(rows, min(_PART_ROWS, limit - shown))):
+        shown += len(part)
+        found = [[*(row[name] for name in columns[:-1]), _state(row)] for row in part]
+        # Most runs' rejects are.
+        all_open = all(state == "open" for *_, state in found)
+        seen = len(columns) - all_open
+        listing = render.listing(columns[:seen], [row[:seen] for row in found])
+        render.console().print(listing)
     more = next(rows, None) is not None
-    # Most runs' rejects are.
-    if all(state == "open" for *_, state in found):
-        columns, found = columns[:-1], [row[:-1] for row in found]
-    if found:
-        render.console().print(render.listing(columns, found))
-    elif not more:
+    if not shown and not more:
         click.echo("No rejects.")
     if more:
         click.echo(
@@ -243,22 +249,26 @@ def runs(limit: int, dsn: str | None, schema: str, *, as_json: bool) -> None:
     from sparkify_bulk.settings import schemas
 
     names = schemas(schema)
-    with run.open_connection(dsn, names.ledger) as connection:
-        found = ledger.list_runs(connection, names.ledger, limit)
-    if as_json:
-        for row in found:
-            talk.write_line(row)
-        return
-    if not found:
-        click.echo("No runs.")
-        return
-    columns = ("run", "command", "status", "started", "took", "records", "exit", "who")
-    out = render.console()
-    out.print(render.listing(columns, map(_run_row, found)))
-    # Sentences, which no column has room for.
-    for row in found:
-        if row["error"]:
-            out.print(printable(f"run {row['run_id']}: {row['error']}"), markup=False)
+    with (
+        run.open_connection(dsn, names.ledger) as connection,
+        closing(ledger.each_run(connection, names.ledger, limit)) as rows,
+    ):
+        if as_json:
+            for row in rows:
+                talk.write_line(row)
+            return
+        out = render.console()
+        shown = 0
+        while part := list(islice(rows, _PART_ROWS)):
+            shown += len(part)
+            columns = ("run", "command", "status", "started", "took", "records", "exit", "who")
+            out.print(render.listing(columns, map(_run_row, part)))
+            # Sentences, which no column has room for.
+            for row in part:
+                if row["error"]:
+                    out.print(printable(f"run {row['run_id']}: {row['error']}"), markup=False)
+        if not shown:
+            click.echo("No runs.")
 
 
 def _run_row(row: dict[str, Any]) -> tuple[Any, ...]:

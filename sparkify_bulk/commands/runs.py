@@ -192,7 +192,8 @@ def _settings(
     jobs: int | None,
     **options: Any,
 ) -> "Settings":
-    from sparkify_bulk.settings import Settings, default_jobs, input_folders
+    from sparkify_bulk.settings import Settings, check_memory, default_jobs, input_folders
 
+    check_memory()
     songs, logs = input_folders(data, songs, logs)
     return Settings(songs, logs, jobs=default_jobs() if jobs is None else jobs, **options)
