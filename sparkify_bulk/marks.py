@@ -19,15 +19,10 @@ from sparkify_bulk.tables import NAMES
 # No other names are the product's: a regular expression.
 _NAMES = "^({}|({})_[0-9]+_[0-9]+)$".format("|".join((*NAMES, *LEDGER)), "|".join(STAGED))
 _NAMED = 5
-
-
-def foreign(connection: Connection, names: Schemas) -> list[str]:
-    """Name what stands in the schemas beside a star and isn't the product's."""
-    beside = [names.staging, names.build, names.ledger]
-    with connection.transaction():
-        use_schemas(connection, "pg_catalog")
-        found = connection.execute(statements.read("marks/foreign"), _parameters(names, beside))
-        return [name for (name,) in found]
+_MOVE = "move it to another schema, or name another star by --schema"
+_RESTORED = (
+    "if this is the star's ledger, restored without comments or in a schema that was renamed:"
+)
 
 
 def refuse_foreign(connection: Connection, names: Schemas) -> None:
@@ -36,16 +31,20 @@ def refuse_foreign(connection: Connection, names: Schemas) -> None:
     Raises:
         SparkifyBulkError: names what it is.
     """
-    found = foreign(connection, names)
-    if not found:
+    beside = [names.staging, names.build, names.ledger]
+    parameters = _parameters(names, beside) | {"ledger": names.ledger, "tables": list(LEDGER)}
+    with connection.transaction():
+        use_schemas(connection, "pg_catalog")
+        rows = connection.execute(statements.read("marks/foreign"), parameters).fetchall()
+    if not rows:
         return
+    found = [name for name, _ in rows]
+    marking = [statement for _, statement in rows if statement]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     raise SparkifyBulkError(
         f"the schemas beside the star {names.star} are kept for the loader, "
         f"but hold what it did not make: {', '.join(found[:_NAMED])}{more}",
-        hint="move it to another schema, or name another star by --schema; if sparkify-bulk made "
-        "it (restored without comments, or its schema was renamed), mark it: "
-        f"COMMENT ON TABLE … IS '{names.mark('restored')}';",
+        hint="\n".join([_MOVE, *([_RESTORED] if marking else []), *marking]),
     )
 
 

@@ -36,6 +36,7 @@ PARAMETERS: dict[str, Any] = {
     "star": "star",
     "schema": "star",
     "schemas": ["star", "staging"],
+    "ledger": "ledger",
     "lock": "x",
     "names": "^x$",
     "mark": "x",

@@ -1,28 +1,39 @@
 -- What stands in the schemas beside a star and isn't the product's: everything but tables that bear its
--- mark and a name of its own, and their sequences. What PostgreSQL keeps about a schema as a whole
--- (default privileges, publications of it) is no object in it.
-WITH own AS (
-    SELECT t.oid
+-- mark and a name of its own. Sequences and the like go with the table that they belong to. What
+-- PostgreSQL keeps about a schema as a whole (default privileges, publications of it) is no object in it.
+-- A table named like one of the ledger's comes with the statement that marks it: a ledger may have been
+-- restored without comments, or its schema renamed, and nothing in it is lost by a mark.
+WITH beside AS (
+    SELECT
+        t.oid,
+        t.relname,
+        n.nspname,
+        t.relkind = 'r' AND t.relname ~ %(names)s AS named,
+        coalesce(strpos(obj_description(t.oid, 'pg_class'), %(mark)s) > 0, false) AS marked
     FROM pg_class AS t
     INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid
     WHERE n.nspname = ANY (%(schemas)s)
-        AND t.relkind = 'r'
-        AND t.relname ~ %(names)s
-        AND strpos(obj_description(t.oid, 'pg_class'), %(mark)s) > 0
 )
-SELECT pg_describe_object(d.classid, d.objid, 0) AS object
+
+SELECT
+    pg_describe_object(d.classid, d.objid, 0) AS object,
+    CASE
+        WHEN b.named AND b.nspname = %(ledger)s AND b.relname = ANY (%(tables)s)
+            THEN format('COMMENT ON TABLE %%I.%%I IS %%L;', b.nspname, b.relname, %(mark)s || 'restored')
+    END AS statement
 FROM pg_depend AS d
 INNER JOIN pg_namespace AS n ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
+LEFT JOIN beside AS b ON d.classid = 'pg_class'::regclass AND d.objid = b.oid
 WHERE n.nspname = ANY (%(schemas)s)
     AND d.classid NOT IN ('pg_default_acl'::regclass, 'pg_publication_namespace'::regclass)
-    AND d.objid NOT IN (SELECT oid FROM own)
+    AND (b.named AND b.marked) IS NOT TRUE
     AND NOT EXISTS (
         SELECT
         FROM pg_depend AS s
+        INNER JOIN beside AS owner ON s.refobjid = owner.oid
         WHERE s.classid = d.classid
             AND s.objid = d.objid
             AND s.refclassid = 'pg_class'::regclass
-            AND s.refobjid IN (SELECT oid FROM own)
             AND s.deptype IN ('a', 'i')
     )
 ORDER BY object;
