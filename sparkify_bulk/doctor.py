@@ -50,7 +50,7 @@ from sparkify_bulk.run import find_server, lock_name
 from sparkify_bulk.session import Session
 from sparkify_bulk.settings import EXPECTED_FOLDERS, Schemas, default_jobs, no_folder, schemas
 from sparkify_bulk.stage import use_schemas
-from sparkify_bulk.tables import NAMES
+from sparkify_bulk.tables import LAST_LOAD, NAMES
 
 Status = Literal["ok", "warning", "failure", "not asked"]
 
@@ -342,7 +342,7 @@ def rights(subject: Subject) -> Finding:
         "rights",
         star=names.star,
         schemas=[names.star, names.build, names.staging, names.ledger],
-        tables=list(NAMES),
+        tables=[*NAMES, LAST_LOAD.name],
         mark=names.mark(""),
     )
     user = subject.server.info.user
@@ -406,6 +406,23 @@ def star(subject: Subject) -> Finding:
     if state.star_exists(subject.server, name):
         return Finding("ok", f"the schema {name} holds one")
     return Finding("ok", f"the schema {name} holds none yet")
+
+
+def record(subject: Subject) -> Finding:
+    """The star is as the last run on record left it: of that run, and with as many rows."""
+    names = subject.schemas
+    try:
+        if not state.star_exists(subject.server, names.star):
+            return Finding("ok", "no star yet")
+    except SparkifyBulkError as error:
+        raise NotAskedError("there is no star that runs can work with") from error
+    last = state.require_same_run(subject.server, names)
+    use_schemas(subject.server, "pg_catalog")
+    rows = state.count_rows(subject.server, names.star, last)
+    if changed := state.changed_by_hand(rows, last):
+        hint = "sparkify-bulk verify DATA names the rows; reload DATA makes the star anew"
+        return Finding("warning", f"changed by hand after run {last.run_id}: {changed}", hint)
+    return Finding("ok", f"star and ledger agree: run {last.run_id}, {rows['songplays']:,} plays")
 
 
 def neighbours(subject: Subject) -> Finding:
@@ -487,7 +504,7 @@ def newest_event(subject: Subject) -> Finding:
     limit = subject.max_age
     hint = "see whether logs still arrive, and how loads ended: sparkify-bulk runs"
     too_old = Finding("failure", "the star holds no event", hint)
-    there = _has_table(subject, subject.schemas.star, "time")
+    there = _has_table(subject, subject.schemas.star, "songplays")
     newest = merge.newest_event(subject.server) if there else None
     if newest is None:
         return Finding("ok", too_old.found) if limit is None else too_old
@@ -684,6 +701,7 @@ CHECKS: tuple[Callable[[Subject], Finding], ...] = (
     clock,
     time_zone,
     star,
+    record,
     neighbours,
     dependents,
     lock,

@@ -173,20 +173,50 @@ def complete_files(connection: Connection) -> int:
     return int(files)
 
 
-def last_rows(connection: Connection) -> dict[str, int] | None:
-    """Return how many rows each table had after the last run; None if none is on record.
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The last run that published its data.
 
-    Counting them would cost more the larger the star is. The ledger's schema must be in sight.
+    Attributes:
+        run_id: its number.
+        started_at: when it began.
+        rows: how many rows each table of the star had then.
+        states: how the server described each table then; empty where that isn't known.
     """
-    row = connection.execute(statements.read("ledger/last_report")).fetchone()
-    return {name: table["rows"] for name, table in row[0]["tables"].items()} if row else None
+
+    run_id: int
+    started_at: datetime
+    rows: dict[str, int]
+    states: dict[str, str]
+
+
+def last_published(connection: Connection) -> Published | None:
+    """Return the last run that published its data; None if none is on record.
+
+    The ledger's schema must be in sight.
+    """
+    if not exists(connection):
+        return None
+    row = connection.execute(statements.read("ledger/last_published")).fetchone()
+    if row is None:
+        return None
+    run_id, started_at, report, states = row
+    rows = {name: table["rows"] for name, table in report["tables"].items()}
+    return Published(run_id, started_at, rows, states or {})
+
+
+def note_states(connection: Connection, run_id: int, states: dict[str, str]) -> None:
+    """Note how the star's tables are after a run. The ledger's schema must be in sight."""
+    parameters = {"run_id": run_id, "states": Jsonb(states)}
+    connection.execute(statements.read("ledger/note_states"), parameters)
 
 
 def rows_of_last_run(connection: Connection, schema: str) -> dict[str, int]:
     """Return how many rows each table had after the last run; nothing where none is on record."""
-    for row in _rows(connection, schema, "ledger/last_report", {}):
-        return {name: table["rows"] for name, table in row["report"]["tables"].items()}
-    return {}
+    with connection.transaction():
+        use_schemas(connection, schema)
+        last = last_published(connection)
+    return last.rows if last else {}
 
 
 def keep_rejects(connection: Connection, run_id: int) -> int:

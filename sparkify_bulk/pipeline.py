@@ -3,12 +3,15 @@
 Sole owner of threads and cancellation.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+
+import psycopg
 
 from sparkify_bulk import ledger, marks, merge, shrink, state
 from sparkify_bulk.build import build_star
@@ -133,6 +136,7 @@ def replay(
         require_star(run.control, run.schemas.star)
         if run_id is not None:
             ledger.choose_run(run.control, run.schemas.ledger, run_id)
+        run.last = state.require_same_run(run.control, run.schemas)
         target = run.target = prepare_staging(run, {})
         with phase(run, "stage rejects"), run.control.transaction():
             settled = _stage_rejects(run, target, run_id, repaired)
@@ -155,6 +159,8 @@ def plan(settings: Settings) -> tuple[dict[Kind, Manifest], Estimate | None]:
     names = schemas(settings.schema)
     with open_connection(settings.dsn, names.star, names.ledger) as connection:
         grows = state.star_exists(connection, names.star)
+        if grows:
+            state.require_same_run(connection, names)
         known = partial(ledger.known_files, connection, names.ledger) if grows else None
         manifests = _list_kinds(settings, known)
         for manifest in manifests.values():
@@ -213,6 +219,8 @@ def _reload(settings: Settings, watch: Watch, listers: Listers | None) -> Report
 def _load(settings: Settings, watch: Watch, listers: Listers | None) -> Report:
     with open_run("load", settings, watch) as run:
         run.grows = state.star_exists(run.control, run.schemas.star)
+        if run.grows:
+            run.last = state.require_same_run(run.control, run.schemas)
         manifests = _list_files(run, listers)
         if not run.grows:
             _rebuild(run, manifests)
@@ -344,7 +352,7 @@ def _merge_live(run: Run, target: Target) -> None:
         merge.prepare(connection)
         see_staging(connection, target)
         merge.check_staged(connection, dict(run.sent))
-        before = ledger.last_rows(connection) or merge.count_rows(connection)
+        before = _count_rows(run)
         tables = run.report.tables
         tables["artists"] = merge.run_merge(connection, "artists")
         merge.note_credits(connection)
@@ -354,6 +362,21 @@ def _merge_live(run: Run, target: Target) -> None:
             tables[name] = merge.run_merge(connection, name)
         tables["songplays"].updated += merge.run_merge(connection, "claims").updated
         _enter_rows(run, {name: before[name] + tables[name].inserted for name in NAMES})
+
+
+def _count_rows(run: Run) -> dict[str, int]:
+    """Count the live star's rows, and say so if they aren't those that the last run left."""
+    if run.last is None:
+        raise BooksError("no run is known that left the star")
+    rows = state.count_rows(run.publisher, run.schemas.star, run.last)
+    if changed := state.changed_by_hand(rows, run.last):
+        logger.warning(
+            "Rows of the star were changed by hand after run %d: %s; sparkify-bulk verify DATA "
+            "names them, reload DATA makes the star anew from the files",
+            run.last.run_id,
+            changed,
+        )
+    return rows
 
 
 def _enter_rows(run: Run, rows: dict[str, int]) -> None:
@@ -427,9 +450,25 @@ def _publish(run: Run, last: Callable[[], None] | None = None) -> None:
         books.inserted = report.tables[table].inserted
         books.duplicates = books.accepted - books.inserted
     report.status = "succeeded_with_rejects" if report.rejects.count else "succeeded"
+    state.name_run(run.publisher, run.schemas, run.run_id, report.started_at)
     _complete(run, last)
+    _note_states(run)
     if report.rejects.count:
         logger.warning("%s; see: sparkify-bulk rejects", report.rejects.describe())
+
+
+def _note_states(run: Run) -> None:
+    """Note how the tables are now, so that the next run need not count what nobody has changed."""
+    # Whatever fails here, the run is published: the next one counts.
+    with contextlib.suppress(psycopg.Error):
+        # Else the server would learn only later how many rows this session has written.
+        run.publisher.execute("SELECT pg_catalog.pg_stat_force_next_flush()")
+        with run.control.transaction():
+            use_schemas(run.control, "pg_catalog")
+            found = state.table_states(run.control, run.schemas.star)
+            use_schemas(run.control, run.schemas.ledger)
+            states = {name: text for name, (_, text) in found.items() if text}
+            ledger.note_states(run.control, run.run_id, states)
 
 
 def _check_dependents(run: Run) -> None:

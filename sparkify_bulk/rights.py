@@ -11,7 +11,7 @@ from sparkify_bulk.connection import Connection, connect
 from sparkify_bulk.errors import DatabaseError
 from sparkify_bulk.settings import Schemas
 from sparkify_bulk.stage import use_schemas
-from sparkify_bulk.tables import NAMES
+from sparkify_bulk.tables import LAST_LOAD, NAMES
 
 # Finds, in a connection of its own, the statements that give a role what it lacks.
 Lacking = Callable[[Connection], list[str]]
@@ -25,7 +25,7 @@ def lacking_to_run(connection: Connection, names: Schemas) -> list[str]:
     parameters = {
         "star": names.star,
         "schemas": schemas,
-        "tables": list(NAMES),
+        "tables": [*NAMES, LAST_LOAD.name],
         "mark": names.mark(""),
     }
     found = _ask(connection, names.star, "doctor/rights", parameters)

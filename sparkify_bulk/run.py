@@ -109,7 +109,8 @@ class Run:
     `control` works in autocommit; `publisher` holds the lock in a transaction that is open from
     begin to end, and publishes in that same transaction: who loses the lock can't publish.
     `dropped` names what a reload may drop with the old star.
-    `grows` tells that the run adds to the files a star is made of, rather than making a new star.
+    `grows` tells that the run adds to the files a star is made of, rather than making a new star;
+    `last` is the run that left that star.
     """
 
     settings: Settings
@@ -124,6 +125,7 @@ class Run:
     roots: dict[Kind, int] = field(default_factory=dict)
     target: Target | None = None
     grows: bool = False
+    last: ledger.Published | None = None
     published: bool = False
     dropped: tuple[str, ...] = ()
     sent: Counter[str] = field(default_factory=Counter)

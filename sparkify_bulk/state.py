@@ -1,14 +1,19 @@
 """Find out what stands in a star's schema, and whether runs can work with it."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from psycopg import sql
 
-from sparkify_bulk import statements
+from sparkify_bulk import ledger, statements
 from sparkify_bulk.connection import Connection
 from sparkify_bulk.errors import SparkifyBulkError
-from sparkify_bulk.stage import use_schemas
-from sparkify_bulk.tables import NAMES, STAR
+from sparkify_bulk.settings import Schemas
+from sparkify_bulk.stage import mark_table, use_schemas
+from sparkify_bulk.tables import LAST_LOAD, NAMES, STAR, Table
+
+# A table of fewer bytes than these is counted at once: that takes a few milliseconds.
+_SMALL_TABLE_BYTES = 16 * 2**20
 
 # What may bear the name of a table, by `pg_class.relkind`.
 _KINDS = {
@@ -35,16 +40,16 @@ def star_exists(connection: Connection, star: str, *, replace: bool = False) -> 
         SparkifyBulkError: it holds something else under the names of the star's tables, some of the
             tables only, or tables that were altered.
     """
-    parameters = {"star": star, "tables": list(NAMES)}
+    parameters = {"star": star, "tables": [*NAMES, LAST_LOAD.name]}
     with connection.transaction():
         use_schemas(connection, star)
         rows = connection.execute(statements.read("checks/columns"), parameters).fetchall()
         keys = connection.execute(statements.read("checks/keys"), parameters).fetchall()
-    if not rows:
-        return False
     found = {name: dict(zip(columns, types, strict=True)) for name, _, columns, types in rows}
     _refuse_others(star, {name: kind for name, kind, _, _ in rows}, found)
     _refuse_added(star, found)
+    if not set(found) & set(NAMES):
+        return False
     if not replace and (altered := _altered(found, [(name, tuple(key)) for name, key in keys])):
         raise SparkifyBulkError(
             f"the star in {star} was altered: {'; '.join(altered)}",
@@ -58,7 +63,7 @@ def _refuse_others(
 ) -> None:
     """Refuse what bears the name of a table of the star but isn't one."""
     others = []
-    for table in STAR:
+    for table in (*STAR, LAST_LOAD):
         kind = kinds.get(table.name, "r")
         lacking = [c.name for c in table.all_columns if c.name not in found.get(table.name, {})]
         if kind != "r":
@@ -78,7 +83,7 @@ def _refuse_added(star: str, found: Mapping[str, Mapping[str, str]]) -> None:
     """Refuse tables of the star to which columns were added: a reload would lose them."""
     added = [
         (table.name, column)
-        for table in STAR
+        for table in (*STAR, LAST_LOAD)
         for column in found.get(table.name, {})
         if column not in {own.name for own in table.all_columns}
     ]
@@ -102,7 +107,8 @@ def _altered(
 ) -> list[str]:
     """Say which tables are missing, and which columns' types and which keys aren't the star's."""
     altered = []
-    for table in STAR:
+    beside: tuple[Table, ...] = (LAST_LOAD,) if LAST_LOAD.name in found else ()
+    for table in (*STAR, *beside):
         if table.name not in found:
             altered.append(f"{table.name} is missing")
             continue
@@ -117,3 +123,94 @@ def _altered(
             if set(key) not in there
         ]
     return altered
+
+
+# --- which run made it, and how many rows it has --------------------------------------------------
+
+
+def name_run(connection: Connection, names: Schemas, run_id: int, started_at: datetime) -> None:
+    """Note in a star which run changes it, in the transaction that is open."""
+    use_schemas(connection, names.star)
+    if not ledger.exists(connection, LAST_LOAD.name):
+        # Made where the star's tables are made, so that who may read these by default may read it.
+        use_schemas(connection, names.build)
+        connection.execute(statements.read(f"schema/{LAST_LOAD.name}"))
+        table = sql.Identifier(names.build, LAST_LOAD.name)
+        mark_table(connection, table, names.mark("which run changed it last"))
+        move = sql.SQL("ALTER TABLE {} SET SCHEMA {}")
+        connection.execute(move.format(table, sql.Identifier(names.star)))
+        use_schemas(connection, names.star)
+    parameters = {"run_id": run_id, "started_at": started_at}
+    connection.execute(statements.read("merge/last_load"), parameters)
+
+
+def require_same_run(connection: Connection, names: Schemas) -> ledger.Published:
+    """Refuse to add to a star that the ledger's last run didn't leave; return that run.
+
+    Args:
+        connection: in autocommit mode, or in a transaction.
+        names: of a star that exists.
+
+    Raises:
+        SparkifyBulkError: star and ledger differ.
+    """
+    with connection.transaction():
+        use_schemas(connection, names.ledger)
+        last = ledger.last_published(connection)
+        use_schemas(connection, names.star)
+        made = None
+        if ledger.exists(connection, LAST_LOAD.name):
+            made = connection.execute(statements.read("checks/last_load")).fetchone()
+    if last and made == (last.run_id, last.started_at):
+        return last
+    star = _run_of(made) if made else "no run on record in it"
+    book = _run_of((last.run_id, last.started_at)) if last else "no run that made it"
+    raise SparkifyBulkError(
+        f"the star in {names.star} and its ledger in {names.ledger} do not belong together: the "
+        f"star was left by {star}, the ledger ends with {book}; one of them was restored, replaced "
+        "or lost",
+        hint="sparkify-bulk reload DATA makes both anew from the files; or restore both from one "
+        "dump",
+    )
+
+
+def _run_of(made: tuple[int, datetime]) -> str:
+    run_id, started_at = made
+    return f"run {run_id} of {started_at:%Y-%m-%d %H:%M:%S %Z}"
+
+
+def table_states(connection: Connection, star: str) -> dict[str, tuple[int, str | None]]:
+    """Return the bytes of each table of a star, and a text that changes when rows come or go.
+
+    The text is None where the server doesn't count. It learns of rows when a session is idle.
+    """
+    parameters = {"star": star, "tables": list(NAMES)}
+    rows = connection.execute(statements.read("checks/table_states"), parameters).fetchall()
+    return {name: (size, state) for name, size, state in rows}
+
+
+def count_rows(connection: Connection, star: str, last: ledger.Published) -> dict[str, int]:
+    """Return how many rows each table of a star has, reading large ones only if they have changed.
+
+    Args:
+        connection: in a transaction.
+        star: the schema.
+        last: the run that left the star as it should be.
+    """
+    rows = {}
+    for name, (size, state) in table_states(connection, star).items():
+        if size >= _SMALL_TABLE_BYTES and state and state == last.states.get(name):
+            rows[name] = last.rows[name]
+        else:
+            count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(star, name))
+            rows[name] = (connection.execute(count).fetchone() or (0,))[0]
+    return rows
+
+
+def changed_by_hand(rows: Mapping[str, int], last: ledger.Published) -> str:
+    """Say which tables have other numbers of rows than the last run left; empty if none has."""
+    return ", ".join(
+        f"{name} has {rows[name]:,} rows, but had {last.rows[name]:,}"
+        for name in NAMES
+        if rows[name] != last.rows[name]
+    )

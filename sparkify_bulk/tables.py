@@ -148,6 +148,19 @@ SONGPLAYS = Table(
     ),
 )
 
+# Not of the star, but beside its tables: which run changed them last.
+LAST_LOAD = Table(
+    "last_load",
+    "the run that changed the star last",
+    (
+        Column("one_row", "boolean", "true: there is one row"),
+        Column("loaded_by_run", "bigint", "number of the run in the ledger"),
+        Column("loaded_at", "timestamp with time zone", "when the run began"),
+    ),
+    primary_key="one_row",
+    natural_key=("one_row",),
+)
+
 # Dimensions first, and artists before the songs that point to them: the order of every merge.
 STAR = (ARTISTS, SONGS, USERS, TIME, SONGPLAYS)
 NAMES = tuple(table.name for table in STAR)

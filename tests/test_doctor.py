@@ -592,7 +592,7 @@ def test_a_lock_on_the_star_does_not_hold_the_doctor_up(
     sparkify_bulk.reload(small.root, dsn=database)
     monkeypatch.setitem(doctor._LIMITS, "lock_timeout", "10ms")  # noqa: SLF001
     with psycopg.connect(database) as other:
-        other.execute("LOCK TABLE sparkify.time IN ACCESS EXCLUSIVE MODE")
+        other.execute("LOCK TABLE sparkify.songplays IN ACCESS EXCLUSIVE MODE")
         diagnosis = look(database, small.root)
-    assert wrong(diagnosis) == {"newest event": "failure"}
+    assert wrong(diagnosis) == {"record": "failure", "newest event": "failure"}
     assert "lock timeout" in of(diagnosis, "newest event").found

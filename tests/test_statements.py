@@ -32,6 +32,7 @@ PARAMETERS: dict[str, Any] = {
     "exit_code": 0,
     "error": None,
     "report": "{}",
+    "states": "{}",
     "limit": 5,
     "star": "star",
     "schema": "star",
@@ -85,6 +86,8 @@ def prepare(connection: Connection, *, keys: bool) -> None:
         connection.execute(
             expected.format(sql.Identifier(f"expected_{name}"), sql.Identifier(name))
         )
+    connection.execute(sql.SQL("SET search_path = star"))
+    connection.execute(statements.read("schema/last_load"))
     ledger.make_ledger(connection, Schemas("star", "build", "staging", "ledger"))
     connection.execute("SET search_path = star, staging, ledger")
 

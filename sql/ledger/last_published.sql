@@ -1,0 +1,6 @@
+-- The last run that published its data: it says how many rows the star has.
+SELECT run_id, started_at, report, table_states
+FROM runs
+WHERE status IN ('succeeded', 'succeeded_with_rejects') AND command <> 'verify'
+ORDER BY run_id DESC
+LIMIT 1;

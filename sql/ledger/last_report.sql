@@ -1,6 +1,0 @@
--- The report of the last run that published its data: it says how many rows the star has.
-SELECT report
-FROM runs
-WHERE status IN ('succeeded', 'succeeded_with_rejects') AND command <> 'verify'
-ORDER BY run_id DESC
-LIMIT 1;
