@@ -53,7 +53,8 @@ def star_exists(connection: Connection, star: str, *, replace: bool = False) -> 
     if not replace and (altered := _altered(found, [(name, tuple(key)) for name, key in keys])):
         raise SparkifyBulkError(
             f"the star in {star} was altered: {'; '.join(altered)}",
-            hint="sparkify-bulk reload DATA makes it anew from the files",
+            hint="sparkify-bulk reload DATA makes it anew from the files; with --drop-dependents "
+            "where the type of a column was changed",
         )
     return True
 

@@ -594,5 +594,6 @@ def test_a_lock_on_the_star_does_not_hold_the_doctor_up(
     with psycopg.connect(database) as other:
         other.execute("LOCK TABLE sparkify.songplays IN ACCESS EXCLUSIVE MODE")
         diagnosis = look(database, small.root)
-    assert wrong(diagnosis) == {"record": "failure", "newest event": "failure"}
+    # What hangs on the tables is asked for by functions that lock them.
+    assert wrong(diagnosis).keys() == {"dependents", "record", "newest event"}
     assert "lock timeout" in of(diagnosis, "newest event").found

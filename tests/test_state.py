@@ -9,7 +9,7 @@ from psycopg import sql
 from trees import MOMENT, Tree, event, query, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk import doctor, pipeline, state
+from sparkify_bulk import doctor, ledger, pipeline, state
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.settings import Settings
 
@@ -51,7 +51,7 @@ def restore(dsn: str, schema: str) -> None:
     tables = query(dsn, "SELECT tablename FROM pg_tables WHERE schemaname = %s", [dump])
     names = [sql.Identifier(schema, table) for (table,) in tables]
     query(dsn, sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(names)))
-    order = ("artists", "songs", "users", "time", "songplays", "last_load", "runs", "files")
+    order = ("artists", "songs", "users", "time", "songplays", "last_load", *ledger.TABLES)
     for table in order:
         if (table,) in tables:
             fill = sql.SQL("INSERT INTO {} OVERRIDING SYSTEM VALUE SELECT * FROM {}")
