@@ -40,6 +40,7 @@ from servers import running
 from trees import Tree, drop_star, query, read_star, slow_star
 
 import sparkify_bulk
+from sparkify_bulk.errors import SparkifyBulkError
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +86,67 @@ def test_a_second_run_is_told_who_holds_the_star_and_the_first_one_ends_well(
         assert run.end() == REJECTED, run.said()
         assert read_star(dsn) == ground.after
         check_after(ground, command, dsn, "second run")
+
+
+# --- what others do -------------------------------------------------------------------------------
+
+
+def test_what_somebody_makes_beside_the_star_during_a_run_stays(
+    ground: Ground, command: str, point: str
+) -> None:
+    """The run ends well or refuses, the next one refuses by name; once it is moved all goes on."""
+    with ground.database() as dsn, halted(ground, command, point, dsn, "--retries=0") as run:
+        for schema in ("sparkify_staging", "sparkify_build"):
+            query(dsn, f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            query(dsn, f"CREATE TABLE {schema}.keep AS SELECT 7 AS a")
+        query(
+            dsn,
+            "CREATE VIEW public.seen AS SELECT a FROM sparkify_staging.keep"
+            " UNION ALL SELECT a FROM sparkify_build.keep",
+        )
+        run.go()
+        code = run.end()
+        refused = "table sparkify_build.keep" in run.said()
+        assert (code, refused) in {(1, True), (REJECTED, False)}, run.said()
+        assert read_star(dsn) == (ground.before if refused else ground.after)
+        with pytest.raises(SparkifyBulkError, match=r"table sparkify_staging\.keep"):
+            ground.rerun(command, dsn)
+        assert query(dsn, "SELECT a FROM public.seen") == [(7,), (7,)]
+        query(dsn, "ALTER TABLE sparkify_staging.keep SET SCHEMA public")
+        query(dsn, "DROP VIEW public.seen; DROP TABLE sparkify_build.keep")
+        TOTALS.fired += 1
+        check_after(ground, command, dsn, "tables of others")
+
+
+@pytest.mark.parametrize(
+    "made", ["CREATE TABLE {}.users AS SELECT 7 AS a", "CREATE VIEW {}.users AS SELECT 7 AS a"]
+)
+@pytest.mark.parametrize("point", ["staging made", "new tables made", "before COMMIT"])
+def test_a_table_that_somebody_makes_under_a_stars_name_during_a_first_run_stays(
+    ground: Ground, point: str, made: str
+) -> None:
+    """Until the new star is there the run refuses at its end, and leaves what somebody made."""
+    with ground.database() as dsn:
+        for schema in ("sparkify", "sparkify_ledger"):
+            query(dsn, f"DROP SCHEMA {schema} CASCADE")
+        with halted(ground, "reload", point, dsn, "--retries=0") as run:
+            if point == "before COMMIT":
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    query(dsn, "SET lock_timeout = 100; " + made.format("sparkify"))
+            else:
+                query(dsn, "CREATE SCHEMA IF NOT EXISTS sparkify")
+                query(dsn, made.format("sparkify"))
+            run.go()
+            code = run.end()
+        TOTALS.fired += 1
+        TOTALS.cells["tables of others"] += 1
+        if point == "before COMMIT":
+            assert code == REJECTED, run.said()
+            assert read_star(dsn) == ground.after
+        else:
+            assert code == 1, run.said()
+            assert "users" in run.said()
+            assert query(dsn, "SELECT a FROM sparkify.users") == [(7,)]
 
 
 # --- the link -------------------------------------------------------------------------------------
