@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from sparkify_bulk import statements
 from sparkify_bulk.connection import Connection
-from sparkify_bulk.errors import UsageError
+from sparkify_bulk.errors import SparkifyBulkError, UsageError
 from sparkify_bulk.manifest import Kind, Known
 from sparkify_bulk.reader import escape
 from sparkify_bulk.report import Report
@@ -60,6 +60,36 @@ def make_ledger(connection: Connection, names: Schemas) -> None:
                     connection.execute(statements.read("ledger/files_identity"))
         for index in _INDEXES:
             connection.execute(statements.read(f"ledger/{index}"))
+
+
+def refuse_other_version(connection: Connection, names: Schemas) -> None:
+    """Refuse to work with a ledger whose tables lack columns of this version's.
+
+    Raises:
+        SparkifyBulkError: names them, and what to do.
+    """
+    parameters = {"star": names.ledger, "tables": list(TABLES)}
+    with connection.transaction():
+        use_schemas(connection, "pg_catalog")
+        rows = connection.execute(statements.read("checks/columns"), parameters).fetchall()
+    found = {table: columns for table, _, columns, _ in rows}
+    if not {"run_id", "started_at", "command"} <= set(found.get("runs", ())):
+        # None, or tables of somebody else's, which bear no mark.
+        return
+    lacking = [
+        f"{table} lacks {column}"
+        for table in TABLES
+        for column in statements.columns(f"ledger/{table}")
+        if table in found and column not in found[table]
+    ]
+    if lacking:
+        raise SparkifyBulkError(
+            f"the ledger in {names.ledger} was made by another version of sparkify-bulk: "
+            f"{', '.join(lacking)}",
+            hint="keep it under another name, and make star and ledger anew from the files:\n"
+            f"ALTER SCHEMA {names.ledger} RENAME TO {names.ledger}_old;\n"
+            "sparkify-bulk reload DATA",
+        )
 
 
 def record_roots(

@@ -165,6 +165,7 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
             # Before any function is called: one in `public` with a closer signature would win.
             use_schemas(publisher, names.star)
             _take_lock(run)
+            ledger.refuse_other_version(run.control, run.schemas)
             marks.refuse_foreign(run.control, run.schemas)
             clear(run)
             _put_on_record(run)

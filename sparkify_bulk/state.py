@@ -155,6 +155,7 @@ def require_same_run(connection: Connection, names: Schemas) -> ledger.Published
     Raises:
         SparkifyBulkError: star and ledger differ.
     """
+    ledger.refuse_other_version(connection, names)
     with connection.transaction():
         use_schemas(connection, names.ledger)
         last = ledger.last_published(connection)

@@ -1,5 +1,6 @@
 """Read the SQL files that ship with the package."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import LiteralString
@@ -27,6 +28,11 @@ def read(name: str) -> LiteralString:
         FileNotFoundError: no such statement.
     """
     return (folder() / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def columns(name: str) -> list[str]:
+    """Return the names of the columns that a CREATE TABLE statement has, one a line."""
+    return re.findall(r'^    "?([a-z_]+)"? +[a-z]', read(name), re.MULTILINE)
 
 
 def names(group: str) -> list[str]:

@@ -6,8 +6,11 @@ import pytest
 from trees import Tree, event, query
 
 import sparkify_bulk
-from sparkify_bulk import ledger
+from sparkify_bulk import doctor, ledger, pipeline
 from sparkify_bulk.connection import connect
+from sparkify_bulk.errors import SparkifyBulkError
+from sparkify_bulk.settings import Settings, schemas
+from sparkify_bulk.statements import columns
 
 BAD = b'{"page": "NextSong"}'
 
@@ -39,6 +42,47 @@ def test_runs_are_listed_newest_first_with_their_reports(
         assert run["report"]["run_id"] == run["run_id"]
         assert isinstance(run["started_at"], dt.datetime)
         assert run["started_at"] <= run["ended_at"]
+
+
+def test_a_ledger_of_another_version_is_refused_with_what_to_do(database: str, tree: Tree) -> None:
+    """Whatever the column that it lacks: by runs, plan and doctor; what the hint says mends it."""
+    tree.logs("a.json", event())
+    where = {"data": tree.root, "dsn": database}
+    sparkify_bulk.reload(**where)
+    settings = Settings(tree.song_folder, tree.log_folder, dsn=database)
+    stories = (
+        lambda: sparkify_bulk.load(**where),
+        lambda: sparkify_bulk.reload(**where),
+        lambda: pipeline.verify(settings),
+        lambda: pipeline.plan(settings),
+    )
+    query(database, "ALTER TABLE sparkify_ledger.files DROP COLUMN root_id")
+    query(database, "ALTER TABLE sparkify_ledger.runs DROP COLUMN table_states")
+    for story in stories:
+        with pytest.raises(SparkifyBulkError, match="another version") as caught:
+            story()
+        assert "runs lacks table_states, files lacks root_id" in caught.value.message
+    _, statement, command = caught.value.hint.splitlines()
+    assert command == "sparkify-bulk reload DATA"
+    found = {one.name: one for one in doctor.diagnose(dsn=database, schema="sparkify").findings}
+    assert (found["record"].status, "another version" in found["record"].found) == ("failure", True)
+    query(database, statement)
+    sparkify_bulk.reload(**where)
+    assert sparkify_bulk.load(**where).input.events.files_skipped == 1
+
+
+def test_the_columns_of_a_statement_are_those_it_makes(database: str) -> None:
+    """Of each table of the ledger."""
+    with connect(database) as connection:
+        connection.execute("CREATE SCHEMA sparkify_ledger")
+        ledger.make_ledger(connection, schemas("sparkify"))
+    made = query(
+        database,
+        "SELECT table_name, column_name FROM information_schema.columns"
+        " WHERE table_schema = 'sparkify_ledger'",
+    )
+    named = [(table, name) for table in ledger.TABLES for name in columns(f"ledger/{table}")]
+    assert sorted(named) == sorted(made)
 
 
 def test_rejects_of_the_last_run_or_of_a_named_one_are_listed(database: str, tree: Tree) -> None:
