@@ -331,6 +331,47 @@ def test_a_run_that_gets_no_more_memory_leaves_the_star_whole(
 # --- at random ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("point", ["songs read", "events staged"])
+@pytest.mark.parametrize("command", BOTH)
+def test_a_table_that_somebody_puts_among_staging_tables_outlives_the_run(
+    ground: Ground, command: str, point: str
+) -> None:
+    """The run ends well and leaves it; the next one refuses it by name, and goes on without it."""
+    with ground.database() as dsn:
+        with halted(ground, command, point, dsn) as run:
+            query(dsn, "CREATE TABLE sparkify_staging.keep AS SELECT 7 AS a")
+            TOTALS.fired += 1
+            run.go()
+            assert run.end() == REJECTED, run.said()
+        assert read_star(dsn) == ground.after
+        with pytest.raises(SparkifyBulkError, match=r"table sparkify_staging\.keep"):
+            ground.rerun(command, dsn)
+        query(dsn, "ALTER TABLE sparkify_staging.keep SET SCHEMA public")
+        check_after(ground, command, dsn, "foreign table")
+        assert query(dsn, "SELECT a FROM public.keep") == [(7,)]
+
+
+def test_a_star_restored_from_an_older_dump_is_refused_until_a_reload(ground: Ground) -> None:
+    """A load would leave out what the ledger has and the star hasn't."""
+    options = ["--schema=sparkify", "--clean"]
+    with ground.database() as dsn:
+        tools = ground.server.binaries
+        dump = subprocess.run(
+            [tools / "pg_dump", f"--dbname={dsn}", *options], check=True, capture_output=True
+        )
+        ground.rerun("load", dsn)
+        restore = [tools / "psql", f"--dbname={dsn}", "--quiet", "--set=ON_ERROR_STOP=1"]
+        subprocess.run(restore, check=True, input=dump.stdout, capture_output=True)
+        TOTALS.fired += 1
+        assert read_star(dsn) == ground.before
+        with pytest.raises(SparkifyBulkError, match="do not belong together"):
+            ground.rerun("load", dsn)
+        assert read_star(dsn) == ground.before
+        ground.rerun("reload", dsn)
+        TOTALS.cells["star restored"] += 1
+        count_differences(ground.after, read_star(dsn))
+
+
 @pytest.mark.parametrize("command", BOTH)
 def test_kills_at_random_moments_lose_nothing(
     ground: Ground, command: str, pytestconfig: pytest.Config
