@@ -784,13 +784,12 @@ def _salvage(segments: list[Segment], rules: Rules, batch: Batch) -> Iterator[Ex
                 part, number = _Salvaged(), 0
             number += 1
             part.records[segment.file] += 1
-            try:
-                row = _check(found, segment, rules)
-            except Rejection as rejection:
+            row = _check(found, segment, rules)
+            if isinstance(row, Rejection):
                 lines += segment.data.count(b"\n", counted, found.start)
                 counted = found.start
                 line = lines + 1 + (_lines_before(batch) if batch.start else 0)
-                part.rejects.append(_reject(found, segment, rejection, line))
+                part.rejects.append(_reject(found, segment, row, line))
                 continue
             if row is None:
                 part.filtered[segment.file] += 1
@@ -799,11 +798,14 @@ def _salvage(segments: list[Segment], rules: Rules, batch: Batch) -> Iterator[Ex
     yield part.extract(rules)
 
 
-def _check(found: Found, segment: Segment, rules: Rules) -> Row | None:
-    """Return a record's row; None if it is filtered."""
+def _check(found: Found, segment: Segment, rules: Rules) -> Row | Rejection | None:
+    """Return a record's row, or why it is refused; None if it is filtered."""
     if isinstance(found.value, Rejection):
-        raise found.value
-    return rules.check(found.value, segment.offset + found.start)
+        return found.value
+    try:
+        return rules.check(found.value, segment.offset + found.start)
+    except Rejection as rejection:
+        return rejection
 
 
 def _reject(found: Found, segment: Segment, rejection: Rejection, line: int) -> Reject:

@@ -53,6 +53,9 @@ class Rejection(Exception):  # noqa: N818 - the word for what befalls a record, 
         self.column = column
 
 
+_NOT_AN_OBJECT = Rejection("not_an_object", "the text is not a JSON object")
+
+
 class Reject(NamedTuple):
     """A record refused: where it was, why, and its original bytes.
 
@@ -160,8 +163,7 @@ def _decode_one(
 
     Also tell whether the text ends within it.
     """
-    unfinished = False
-    junk = Rejection("not_an_object", "the text is not a JSON object")
+    unfinished, junk = False, _NOT_AN_OBJECT
     if text[start] == "{":
         try:
             value, stop = decoder.decode(start)
@@ -170,6 +172,11 @@ def _decode_one(
             unfinished = error.unfinished
         else:
             return stop, value, False
+    else:
+        # Most junk is a line that holds no record.
+        end = _skip(_PLAIN, text, start)
+        if (end == len(text) or text[end] != "{") and not _MEMBER.match(text, start):
+            return start + len(text[start:end].rstrip(" \t\r\n,[]")), junk, end == len(text)
     stop, ran_out = _Stretch(text, start).find_end()
     return stop, junk, unfinished or ran_out
 
@@ -271,7 +278,11 @@ class _Decoder:
         return value, start + length
 
     def _find_close(self, start: int) -> int | None:
-        """Return where the object that begins here ends, by its brackets; None if it doesn't."""
+        """Return where the object that begins here ends, by its brackets; None if it doesn't.
+
+        Raises:
+            _Malformed: it nests too deep.
+        """
         if start < self._known and start in self._unclosed:
             return None
         opened: list[tuple[int, str]] = []
@@ -287,6 +298,8 @@ class _Decoder:
                     return position
             elif bracket and bracket != '"':
                 opened.append((match.start(1), bracket))
+                if len(opened) > MAX_DEPTH:
+                    raise _Malformed(_why(RecursionError()))
             else:
                 # A string that the text's end cuts is no error yet.
                 position = len(self._text) if _TAIL.match(self._text, match.start(1)) else position
@@ -490,11 +503,6 @@ class _Stretch:
         elif _MEMBER.match(text, start):
             self.deepest = _indent(text, max(0, start - _DEEPEST), start) or self.deepest
             self.opened, self.before = ["{"], "{"
-        else:
-            # Most junk is a line that holds no record.
-            end = _skip(_PLAIN, text, start)
-            if end == len(text) or text[end] != "{":
-                return start + len(text[start:end].rstrip(" \t\r\n,[]")), end == len(text)
         tokens = _TOKEN.finditer(text, position)
         for token in tokens:
             for one in chain((token,), islice(tokens, _TOKENS_A_TIME)):
@@ -573,6 +581,11 @@ class _Stretch:
     def _take_braces(self, token: re.Match[str]) -> int | None:
         at = token.end() - 1
         extra = at - token.start()
+        if not extra and self.before == ":" and len(self.candidates) >= _MOST_CANDIDATES:
+            # Deep in nested objects.
+            self.opened.append("{")
+            self.last, self.before, self.begins_line = at + 1, "{", False
+            return None
         if extra:
             self.opened += "{" * extra
             self._take(at, "{")
