@@ -415,6 +415,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_BRACE, _BRACKET = b"{["
 # The deepest indentation that is looked at.
 _DEEPEST = 1000
 # What a record begins with.
@@ -482,7 +483,7 @@ class _Stretch:
     text: str
     start: int
     last: int = 0
-    opened: list[str] = field(default_factory=list)
+    opened: bytearray = field(default_factory=bytearray)
     arrays: int = 0
     before: str = " "
     begins_line: bool = False
@@ -499,10 +500,10 @@ class _Stretch:
         position = start
         if text[start] == "{":
             self.deepest = _indent(text, start, _skip(_FIRST_LINE, text, start))
-            self.opened, self.before, position = ["{"], "{", start + 1
+            self.opened, self.before, position = bytearray(b"{"), "{", start + 1
         elif _MEMBER.match(text, start):
             self.deepest = _indent(text, max(0, start - _DEEPEST), start) or self.deepest
-            self.opened, self.before = ["{"], "{"
+            self.opened, self.before = bytearray(b"{"), "{"
         tokens = _TOKEN.finditer(text, position)
         for token in tokens:
             for one in chain((token,), islice(tokens, _TOKENS_A_TIME)):
@@ -554,12 +555,12 @@ class _Stretch:
         # Around records, an array is layout; so is one that begins where no value can.
         if (inside or before == ":") and not (before in "]}" or (inside == "{" and before in ",{")):
             number = token.end() - token.start()
-            self.opened += "[" * number
+            self.opened += b"[" * number
             self.arrays += number
             self.last, self.before = token.end(), "["
 
     def _inside(self) -> str:
-        return self.opened[-1] if self.opened else ""
+        return chr(self.opened[-1]) if self.opened else ""
 
     def _expects_value(self) -> bool:
         return self.before == ":" or (self.before in "[," and self._inside() == "[")
@@ -568,7 +569,7 @@ class _Stretch:
         if self.opened:
             self.last = token.end()
         for _ in range(min(token.end() - token.start(), self.arrays)):
-            while self.opened.pop() != "[":
+            while self.opened.pop() != _BRACKET:
                 pass
             self.arrays -= 1
         self._forget_closed()
@@ -583,15 +584,15 @@ class _Stretch:
         extra = at - token.start()
         if not extra and self.before == ":" and len(self.candidates) >= _MOST_CANDIDATES:
             # Deep in nested objects.
-            self.opened.append("{")
+            self.opened += b"{"
             self.last, self.before, self.begins_line = at + 1, "{", False
             return None
         if extra:
-            self.opened += "{" * extra
+            self.opened += b"{" * extra
             self._take(at, "{")
         if self._begins_record(at):
             return self.last
-        self.opened.append("{")
+        self.opened += b"{"
         self._take(at + 1, "{")
         return None
 
@@ -628,7 +629,7 @@ class _Stretch:
 
     def _take_brace_ends(self, token: re.Match[str]) -> int | None:
         for end in range(token.start() + 1, token.end() + 1):
-            while self.opened and self.opened.pop() != "{":
+            while self.opened and self.opened.pop() != _BRACE:
                 self.arrays -= 1
             while self.candidates and self.candidates[-1].depth >= len(self.opened):
                 candidate = self.candidates.pop()

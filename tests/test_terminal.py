@@ -272,7 +272,7 @@ def test_rejects_say_which_run_they_are_of(star: str) -> None:
     assert re.fullmatch(r"Run 4 \(reload, started [\d-]+ [\d:]+\)", lines[0])
     _, lines = at_terminal(120, "rejects", "--dsn", star, "--run", "1")
     assert lines[0].startswith("Run 1 (reload, ")
-    assert lines[1].split()[:4] == ["file", "line", "offset", "column"]
+    assert lines[1].split()[:4] == ["file", "line", "offset", "bytes"]
 
 
 def test_without_a_run_there_is_nothing_to_list_or_to_write(database: str, tmp_path: Path) -> None:

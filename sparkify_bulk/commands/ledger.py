@@ -151,6 +151,7 @@ def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool, limit: in
         "file",
         "line",
         "offset",
+        "bytes",
         "column",
         "reason",
         "detail",
@@ -161,7 +162,8 @@ def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool, limit: in
     # A table of many rows takes a kilobyte for each: it comes in parts.
     while part := list(islice(rows, min(_PART_ROWS, limit - shown))):
         shown += len(part)
-        found = [[*(row[name] for name in columns[:-1]), _state(row)] for row in part]
+        seen_rows = (row | {"bytes": len(row["raw"]), "state": _state(row)} for row in part)
+        found = [[row[name] for name in columns] for row in seen_rows]
         # Most runs' rejects are.
         all_open = all(state == "open" for *_, state in found)
         seen = len(columns) - all_open
