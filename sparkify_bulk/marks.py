@@ -101,4 +101,4 @@ def drop_tables(connection: Connection, names: Schemas) -> None:
 
 
 def _parameters(names: Schemas, schemas: list[str]) -> dict[str, object]:
-    return {"schemas": schemas, "names": _NAMES, "mark": names.mark("")}
+    return {"schemas": schemas, "pattern": _NAMES, "mark": names.mark("")}

@@ -8,7 +8,7 @@ WITH beside AS (
         t.oid,
         t.relname,
         n.nspname,
-        t.relkind = 'r' AND t.relname ~ %(names)s AS named,
+        t.relkind = 'r' AND t.relname ~ %(pattern)s AS named,
         coalesce(strpos(obj_description(t.oid, 'pg_class'), %(mark)s) > 0, false) AS marked
     FROM pg_class AS t
     INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid

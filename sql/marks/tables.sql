@@ -5,6 +5,6 @@ FROM pg_class AS t
 INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid
 WHERE n.nspname = ANY (%(schemas)s)
     AND t.relkind = 'r'
-    AND t.relname ~ %(names)s
+    AND t.relname ~ %(pattern)s
     AND strpos(obj_description(t.oid, 'pg_class'), %(mark)s) > 0
 ORDER BY n.nspname, t.relname;
