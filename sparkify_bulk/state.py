@@ -28,6 +28,16 @@ _KINDS = {
 }
 
 
+# What a star has beside its tables: the names must be free.
+INDEXES = (
+    *(f"{name}_pkey" for name in (*NAMES, LAST_LOAD.name)),
+    "songs_duration",
+    "songplays_event_length",
+    "songplays_natural_key",
+    "songplays_songplay_id_seq",
+)
+
+
 def star_exists(connection: Connection, star: str, *, replace: bool = False) -> bool:
     """Tell whether a schema holds a star that a load can add to.
 
@@ -45,8 +55,11 @@ def star_exists(connection: Connection, star: str, *, replace: bool = False) -> 
         use_schemas(connection, star)
         rows = connection.execute(statements.read("checks/columns"), parameters).fetchall()
         keys = connection.execute(statements.read("checks/keys"), parameters).fetchall()
+        needed = parameters | {"names": list(INDEXES)}
+        taken = connection.execute(statements.read("checks/names_taken"), needed).fetchall()
     found = {name: dict(zip(columns, types, strict=True)) for name, _, columns, types in rows}
-    _refuse_others(star, {name: kind for name, kind, _, _ in rows}, found)
+    kinds = {name: kind for name, kind, _, _ in rows}
+    _refuse_others(star, kinds, found, [name for (name,) in taken])
     _refuse_added(star, found)
     if not set(found) & set(NAMES):
         return False
@@ -60,10 +73,13 @@ def star_exists(connection: Connection, star: str, *, replace: bool = False) -> 
 
 
 def _refuse_others(
-    star: str, kinds: Mapping[str, str], found: Mapping[str, Mapping[str, str]]
+    star: str,
+    kinds: Mapping[str, str],
+    found: Mapping[str, Mapping[str, str]],
+    taken: Sequence[str],
 ) -> None:
-    """Refuse what bears the name of a table of the star but isn't one."""
-    others = []
+    """Refuse what bears the name of a table of the star, or of its indexes, but isn't one."""
+    others = list(taken)
     for table in (*STAR, LAST_LOAD):
         kind = kinds.get(table.name, "r")
         lacking = [c.name for c in table.all_columns if c.name not in found.get(table.name, {})]
@@ -71,9 +87,14 @@ def _refuse_others(
             others.append(f"{table.name} is {_KINDS.get(kind, 'no table')}")
         elif lacking and table.name in found:
             others.append(f"{table.name} lacks {', '.join(lacking)}")
+    missing = [name for name in NAMES if name not in found]
+    if found and missing and LAST_LOAD.name not in found:
+        # Not every table has a column that no other model has: alone it is not known for a star's.
+        stand = " and ".join(found)
+        others.append(f"{stand} {'stands' if len(found) == 1 else 'stand'} there without a star")
     if others:
         raise SparkifyBulkError(
-            f"the schema {star} holds tables that this version of sparkify-bulk did not make: "
+            f"the schema {star} holds what this version of sparkify-bulk did not make: "
             + "; ".join(others),
             hint="nothing was changed; name another schema by --schema, or keep these tables under "
             f"another name, and run reload then: ALTER SCHEMA {star} RENAME TO {star}_old;",

@@ -7,7 +7,7 @@ import pytest
 from trees import Tree, event, query, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk import doctor, ledger, pipeline
+from sparkify_bulk import doctor, ledger, pipeline, state
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.settings import Settings
 
@@ -210,6 +210,14 @@ HAND_MADE = {
         "artists is a partitioned table",
     "CREATE SEQUENCE sparkify.songplays": "songplays is a sequence",
     "CREATE TABLE sparkify.songplays ()": "songplays lacks songplay_id",
+    # Just like a star's, column by column.
+    """CREATE TABLE sparkify."time" (start_time timestamptz PRIMARY KEY, hour smallint,
+        day smallint, week smallint, month smallint, year smallint, weekday smallint)""":
+        "time stands there without a star",
+    "CREATE TYPE sparkify.users AS ENUM ('a')": "type users",
+    "CREATE SEQUENCE sparkify.songs_duration": "sequence songs_duration",
+    "CREATE TABLE sparkify.mine (a integer CONSTRAINT users_pkey PRIMARY KEY)":
+        "index users_pkey",
 }  # fmt: skip
 
 
@@ -231,6 +239,17 @@ def test_tables_that_somebody_made_under_a_stars_names_stay(
     assert HAND_MADE[statement] in finding(database, "star").found
     query(database, "ALTER SCHEMA sparkify RENAME TO sparkify_old")
     assert load(database, small).tables["songplays"].rows == 1
+
+
+def test_the_names_that_a_star_needs_are_known(database: str, small: Tree) -> None:
+    """Those of all that it makes beside its tables."""
+    reload(database, small)
+    made = query(
+        database,
+        "SELECT relname FROM pg_class WHERE relnamespace = 'sparkify'::regnamespace"
+        " AND relkind IN ('i', 'S')",
+    )
+    assert sorted(name for (name,) in made) == sorted(state.INDEXES)
 
 
 def test_a_column_that_was_added_is_not_lost(database: str, small: Tree) -> None:

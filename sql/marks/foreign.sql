@@ -31,7 +31,8 @@ WHERE n.nspname = ANY (%(schemas)s)
         SELECT
         FROM pg_depend AS s
         INNER JOIN beside AS owner ON s.refobjid = owner.oid
-        WHERE s.classid = d.classid
+        WHERE s.refobjid <> s.objid
+            AND s.classid = d.classid
             AND s.objid = d.objid
             AND s.refclassid = 'pg_class'::regclass
             AND s.deptype IN ('a', 'i')
