@@ -55,7 +55,7 @@ def star_exists(connection: Connection, star: str, *, replace: bool = False) -> 
         use_schemas(connection, star)
         rows = connection.execute(statements.read("checks/columns"), parameters).fetchall()
         keys = connection.execute(statements.read("checks/keys"), parameters).fetchall()
-        needed = parameters | {"names": list(INDEXES)}
+        needed = parameters | {"needed": list(INDEXES)}
         taken = connection.execute(statements.read("checks/names_taken"), needed).fetchall()
     found = {name: dict(zip(columns, types, strict=True)) for name, _, columns, types in rows}
     kinds = {name: kind for name, kind, _, _ in rows}

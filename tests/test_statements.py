@@ -43,6 +43,7 @@ PARAMETERS: dict[str, Any] = {
     "names": ["x"],
     "values": ["x"],
     "pid": 1,
+    "needed": ["x"],
     "mark": "x",
     "tables": ["users"],
     "relations": [1, 2],

@@ -12,7 +12,7 @@ FROM pg_class AS t
 INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid
 LEFT JOIN pg_index AS i ON t.oid = i.indexrelid
 WHERE n.nspname = %(star)s
-    AND t.relname = ANY (%(names)s)
+    AND t.relname = ANY (%(needed)s)
     AND (i.indrelid IS NULL OR i.indrelid NOT IN (SELECT oid FROM star))
     AND NOT EXISTS (
         SELECT
