@@ -26,6 +26,9 @@ def age(database: str, run_id: int, by: timedelta) -> None:
     """Let a run have begun so much earlier."""
     statement = f"UPDATE {LEDGER}.runs SET started_at = started_at - %s WHERE run_id = %s"
     query(database, statement, (by, run_id))
+    # The star names its run by number and time.
+    star = "UPDATE sparkify.last_load SET loaded_at = loaded_at - %s WHERE loaded_by_run = %s"
+    query(database, star, (by, run_id))
 
 
 def left(database: str) -> tuple[list[int], list[int]]:
