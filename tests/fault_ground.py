@@ -7,7 +7,6 @@ import contextlib
 import os
 import random
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
@@ -92,16 +91,14 @@ class Ground:
 
     Attributes:
         server: it may be crashed.
-        first: the files that the star is made of.
-        second: these, and more of them.
+        files: those that the star is made of, and more of them.
         before: the star of the first ones.
-        after: the star of the second ones.
+        after: the star of all.
         rejects: what a clean run of each command rejects.
     """
 
     server: Server
-    first: Path
-    second: Path
+    files: Path
     before: Star = field(default_factory=dict)
     after: Star = field(default_factory=dict)
     rejects: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
@@ -110,16 +107,23 @@ class Ground:
     @classmethod
     def prepared(cls, server: Server, folder: Path) -> "Ground":
         """Make it on a running server, with the files in a folder."""
-        ground = cls(server, *write_trees(folder))
-        ground.prepare()
+        tree = Tree(folder / "data")
+        ground = cls(server, tree.root)
+        write_first(tree)
+        ground.prepare_star()
+        write_more(tree)
+        ground.learn()
         return ground
 
-    def prepare(self) -> None:
-        """Make the star of the first files, and learn what a clean run of each command comes to."""
+    def prepare_star(self) -> None:
+        """Make the star of the first files."""
         self.server.create(_BEFORE)
         dsn = self.server.dsn(_BEFORE)
-        sparkify_bulk.reload(self.first, dsn=dsn)
+        sparkify_bulk.reload(self.files, dsn=dsn)
         self.before = read_star(dsn)
+
+    def learn(self) -> None:
+        """Learn what a clean run of each command on all files comes to."""
         for command in ("reload", "load"):
             with self.database() as dsn:
                 self.rerun(command, dsn)
@@ -141,7 +145,7 @@ class Ground:
     def bytes_sent(self, command: str) -> int:
         """Return how many bytes a clean run of a command sends."""
         with self.database() as dsn, relay_to(self.server) as relay:
-            run = Halting(command, self.second, through(relay, dsn), "")
+            run = Halting(command, self.files, through(relay, dsn), "")
             assert run.end() == REJECTED, run.said()
             return relay.passed
 
@@ -149,7 +153,7 @@ class Ground:
         """Return how long a clean run of a command takes."""
         with self.database() as dsn:
             began = time.monotonic()
-            run = Halting(command, self.second, dsn, "")
+            run = Halting(command, self.files, dsn, "")
             assert run.end() == REJECTED, run.said()
             return time.monotonic() - began
 
@@ -157,24 +161,23 @@ class Ground:
         """Run a command as if nothing had happened."""
         story = getattr(sparkify_bulk, command)
         # The server process of a dead client lets the lock go when it sees that, not before.
-        story(self.second, dsn=dsn, jobs=2, retries=0, wait=PATIENCE_SECONDS)
+        story(self.files, dsn=dsn, jobs=2, retries=0, wait=PATIENCE_SECONDS)
 
 
-def write_trees(folder: Path) -> tuple[Path, Path]:
-    """Write the first files, and the second ones."""
-    first = Tree(folder / "first")
+def write_first(tree: Tree) -> None:
+    """Write the files that the star is made of."""
     for number in range(1, 6):
-        first.songs(f"A/{number}.json", song(number))
-    first.logs("1.json", *_plays(range(1, 200)), b"{broken")
-    second = folder / "second"
-    shutil.copytree(first.root, second)
-    more = Tree(second)
+        tree.songs(f"A/{number}.json", song(number))
+    tree.logs("1.json", *_plays(range(1, 200)), b"{broken")
+
+
+def write_more(tree: Tree) -> None:
+    """Write more files beside the first ones."""
     for number in range(6, 12):
-        more.songs(f"B/{number}.json", song(number))
-    more.songs("B/wrong.json", song(99, title=None))
-    more.logs("2.json", *_plays(range(190, 500)), event(1000, ts="soon"), event(page="Home"))
-    more.logs("3.json", *_plays(range(450, 700)))
-    return first.root, second
+        tree.songs(f"B/{number}.json", song(number))
+    tree.songs("B/wrong.json", song(99, title=None))
+    tree.logs("2.json", *_plays(range(190, 500)), event(1000, ts="soon"), event(page="Home"))
+    tree.logs("3.json", *_plays(range(450, 700)))
 
 
 def write_night(tree: Tree, night: int, chance: random.Random) -> None:
@@ -520,8 +523,8 @@ def halted(
     *options: str,
     before: Sequence[str] = (),
 ) -> Iterator[Halting]:
-    """Start a run on the second files, and wait until it halts at a point."""
-    run = Halting(command, ground.second, dsn, point, *options, before=before)
+    """Start a run on all files, and wait until it halts at a point."""
+    run = Halting(command, ground.files, dsn, point, *options, before=before)
     try:
         run.wait_for("reached")
         yield run
@@ -689,7 +692,7 @@ def run_cell(ground: Ground, command: str, name: str, fault: str) -> None:
     point, what = POINTS[name], FAULTS[fault]
     with ground.database() as dsn, relay_to(ground.server) as relay:
         reader = Reader(dsn)
-        run = Halting(command, ground.second, through(relay, dsn), name, "--retries=0")
+        run = Halting(command, ground.files, through(relay, dsn), name, "--retries=0")
         try:
             run.wait_for("reached")
             fired = what.strike(Cell(ground, command, point, dsn, relay, run))

@@ -77,7 +77,7 @@ def test_a_second_run_is_told_who_holds_the_star_and_the_first_one_ends_well(
 ) -> None:
     """It exits 5, and changes nothing; wherever the first run is."""
     with ground.database() as dsn, halted(ground, command, point, dsn) as run:
-        second = Halting("load", ground.second, dsn, "")
+        second = Halting("load", ground.files, dsn, "")
         code = second.end()
         TOTALS.fired += code == BUSY
         assert code == BUSY, second.said()
@@ -194,7 +194,7 @@ def test_a_link_cut_after_any_number_of_bytes_leaves_a_whole_star(
     """A link that fails in the middle of a message, too; the run begins anew by itself."""
     with ground.database() as dsn, relay_to(ground.server) as relay:
         relay.cut_after = (ground.bytes_sent(command) * twentieth + 7) // 20
-        run = Halting(command, ground.second, through(relay, dsn), "", "--retries=2")
+        run = Halting(command, ground.files, through(relay, dsn), "", "--retries=2")
         code = run.end()
         TOTALS.fired += relay.cuts > 0
         assert relay.cuts
@@ -382,7 +382,7 @@ def test_kills_at_random_moments_lose_nothing(
     longest = ground.seconds(command)
     for _ in range(number):
         with ground.database() as dsn:
-            run = Halting(command, ground.second, dsn, "")
+            run = Halting(command, ground.files, dsn, "")
             with contextlib.suppress(subprocess.TimeoutExpired):
                 run.process.wait(moments.uniform(0, longest))
             run.process.kill()

@@ -407,7 +407,7 @@ def lane(database: str) -> Iterator[Lane]:
 @pytest.fixture
 def target(lane: Lane) -> Target:
     """Make staging tables."""
-    made = Target("hard_staging", 1, 1)
+    made = Target("hard_staging", 1, 1, roots={"events": 1})
     lane.connection.execute("CREATE SCHEMA hard_staging")
     make_staging(lane.connection, made)
     return made
