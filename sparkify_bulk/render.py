@@ -213,7 +213,7 @@ def diagnosis(diagnosis: "Diagnosis") -> RenderableType:
         line = Table.grid(padding=(0, 2, 0, 0))
         # All the same, so that they stand as columns: the longest status, the longest name.
         line.add_column(width=9)
-        line.add_column(width=12)
+        line.add_column(width=16)
         line.add_column(width=6, justify="right", no_wrap=True)
         line.add_column(overflow="fold")
         mark = Text(finding.status, style=_MARKS[finding.status])

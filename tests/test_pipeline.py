@@ -443,6 +443,8 @@ def test_rows_of_a_star_restored_by_hand_are_counted(larger: str, tree: Tree) ->
         query(larger, f"INSERT INTO sparkify.restored SELECT * FROM sparkify.{name}")
         query(larger, f"DROP TABLE sparkify.{name} CASCADE")
         query(larger, f"ALTER TABLE sparkify.restored RENAME TO {name}")
+    numbers = "ALTER SEQUENCE sparkify.restored_songplay_id_seq RENAME TO songplays_songplay_id_seq"
+    query(larger, numbers)
     for item in range(5, 10):
         (tree.log_folder / f"{item}.json").unlink()
     assert "songplays 10 → 5 rows" in shrunk(larger, tree.root).message
