@@ -23,7 +23,7 @@ from sparkify_bulk.stage import Staged, Target, make_staging, stage_batch
 def target(connection: Connection) -> Target:
     """Make the staging tables of a run with two lanes."""
     connection.execute("CREATE SCHEMA staging")
-    made = Target("staging", run_id=7, lanes=2)
+    made = Target("staging", run_id=7, lanes=2, roots={"songs": 1, "events": 2})
     make_staging(connection, made)
     return made
 

@@ -160,14 +160,14 @@ def plan(*, as_json: bool, **options: Any) -> None:
         gone = [name for manifest in manifests.values() for name in manifest.vanished]
         said = [f"Left out: {left_out}"] if left_out else []
         for line in (*said, *_describe_vanished(gone), _describe_estimate(estimate)):
-            out.print(line, markup=False)
+            out.print(printable(line), markup=False)
 
 
 def _describe_vanished(files: list[str]) -> Iterator[str]:
     """Yield lines that name the files that are on record, but gone."""
     if files:
         yield "Gone since they were loaded; their rows are kept until the next reload:"
-        yield from (f"  {printable(name)}" for name in files[:_MOST_VANISHED])
+        yield from (f"  {name}" for name in files[:_MOST_VANISHED])
     if len(files) > _MOST_VANISHED:
         yield f"  and {len(files) - _MOST_VANISHED:,} more; --json lists all"
 
