@@ -15,7 +15,7 @@ HEAD_BYTES = 512
 # What zlib streams begin with, by the size of their window.
 _ZLIB = (b"\x08", b"\x18", b"\x28", b"\x38", b"\x48", b"\x58", b"\x68", b"\x78")
 _SKIPPED = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
-# UTF-16 and UTF-32 without a byte order mark are told by the zero bytes of so many bytes.
+# UTF-16 and UTF-32 without a byte order mark are told by the zero bytes of so many bytes, or all.
 _WIDE_BYTES = 16
 
 
@@ -134,8 +134,9 @@ def _refuse_encoding(head: bytes) -> None:
         UnreadableError: it is such a text.
     """
     name = next((name for mark, name in _ENCODINGS if head.startswith(mark)), None)
-    if name is None and len(head) >= _WIDE_BYTES and head.count(0, 0, _WIDE_BYTES):
-        zeros = "".join("x0"[not byte] for byte in head[:_WIDE_BYTES])
-        name = _ZEROS.get(zeros[:4]) if zeros == zeros[:4] * (_WIDE_BYTES // 4) else None
+    wide = head[:_WIDE_BYTES]
+    if name is None and 0 in wide and len(wide) % 2 == 0:
+        zeros = "".join("x0"[not byte] for byte in wide)
+        name = _ZEROS.get(zeros[:4]) if zeros == (zeros[:4] * len(wide))[: len(wide)] else None
     if name:
         raise UnreadableError(f"it is {name} text; make it UTF-8: iconv -f {name} -t UTF-8 FILE")

@@ -7,6 +7,7 @@ script: it must not import anything but the standard library.
 """
 
 import contextlib
+import errno
 import gc
 import os
 import pickle
@@ -217,6 +218,8 @@ def _entry(path: str, found: os.DirEntry[str], *, follow_links: bool) -> Entry |
         status = found.stat(follow_symlinks=follow_links)
     except FileNotFoundError:
         return None
+    except OSError:
+        return Entry(path, 0, 0)  # whoever reads it says what is wrong with it
     return Entry(path, status.st_size, clamped(status.st_mtime_ns))
 
 
@@ -232,7 +235,13 @@ def _walk(
             path = below + entry.name
             if is_folder:
                 inner = folder._replace(below=path + os.sep, key=folder.key + key)
-                folders.append(_open_folder(root, inner, left_out, follow_links=follow_links))
+                try:
+                    folders.append(_open_folder(root, inner, left_out, follow_links=follow_links))
+                except OSError as error:
+                    if error.errno != errno.ENAMETOOLONG:
+                        raise
+                    yield inner.below, entry  # nor can it be read as a file: a reject says so
+                    continue
                 break
             yield path, entry
         else:
@@ -272,12 +281,12 @@ def _look_at(
 ) -> Iterator[_Found]:
     for entry in entries:
         name = entry.name
-        if name[0] != "." and entry.is_dir(follow_symlinks=follow_links):
+        if name[0] != "." and _is_folder(entry, follow_links=follow_links):
             if name[0] != "_":
                 # With the separator, a folder stands where its files' whole names stand.
                 yield _Found(escape(name).encode() + b"/", True, entry)
                 continue
-        elif name[0] != "." and has_suffix(name) and entry.is_file(follow_symlinks=follow_links):
+        elif name[0] != "." and has_suffix(name) and _is_file(entry, follow_links=follow_links):
             yield _Found(escape(name).encode(), False, entry)
             continue
         # Of several that share a folder, one counts each.
@@ -285,11 +294,28 @@ def _look_at(
             left_out.add(_why_left_out(entry, follow_links=follow_links), folder.below + name)
 
 
+def _is_folder(entry: os.DirEntry[str], *, follow_links: bool) -> bool:
+    """Tell whether it is a folder; a link that leads in a circle, or out of reach, is none."""
+    try:
+        return entry.is_dir(follow_symlinks=follow_links)
+    except OSError:
+        return False
+
+
+def _is_file(entry: os.DirEntry[str], *, follow_links: bool) -> bool:
+    """Tell whether it is a regular file; a link that leads in a circle is none."""
+    try:
+        return entry.is_file(follow_symlinks=follow_links)
+    except OSError:
+        return False
+
+
 def _why_left_out(entry: os.DirEntry[str], *, follow_links: bool) -> str:
-    if entry.name[0] == "." or entry.is_dir(follow_symlinks=follow_links):
-        return "hidden_folder" if entry.is_dir(follow_symlinks=follow_links) else "hidden_file"
+    is_folder = _is_folder(entry, follow_links=follow_links)
+    if entry.name[0] == "." or is_folder:
+        return "hidden_folder" if is_folder else "hidden_file"
     # Where links are followed, one that is left leads nowhere.
-    if entry.is_symlink() and not (follow_links and entry.is_file()):
+    if entry.is_symlink() and not (follow_links and _is_file(entry, follow_links=True)):
         return "link"
     return "not_regular" if has_suffix(entry.name) else "suffix"
 

@@ -456,8 +456,8 @@ class _Stretch:
 
     - on a line that begins with it, where no value is expected, or after a line that ends with `}`;
     - where all brackets are closed;
-    - elsewhere where no value is expected, or on a line that begins with it, if from there a whole
-      object can be decoded;
+    - elsewhere where no value is expected, or on a line that begins with it, or with bare words and
+      it, as lines of other logs do, if from there a whole object can be decoded;
     - where a value is expected, if the object there has all keys that the damaged record has, and
       another record, or the end, follows: a record was cut right before it.
 
@@ -473,6 +473,7 @@ class _Stretch:
         before: kind of what stands before, layout apart: a bracket, comma or colon, `"` for a
             string, or a blank for anything else.
         begins_line: nothing but commas and brackets since the line began.
+        after_words: nothing but bare words, and colons, since the line began.
         indent: blanks at the beginning of that line.
         deepest: a record's line is indented less than this.
         keys: the keys of the damaged record itself.
@@ -487,6 +488,7 @@ class _Stretch:
     arrays: int = 0
     before: str = " "
     begins_line: bool = False
+    after_words: bool = False
     indent: int = 0
     deepest: float = float("inf")
     keys: set[str] = field(default_factory=set)
@@ -499,7 +501,10 @@ class _Stretch:
         self.last = start + 1
         position = start
         if text[start] == "{":
-            self.deepest = _indent(text, start, _skip(_FIRST_LINE, text, start))
+            first_key = _skip(_FIRST_LINE, text, start)
+            self.deepest = _indent(text, start, first_key)
+            if not self.deepest and text[first_key : first_key + 1] != '"':
+                self.deepest = float("inf")  # nothing but the brace is on the line
             self.opened, self.before, position = bytearray(b"{"), "{", start + 1
         elif _MEMBER.match(text, start):
             self.deepest = _indent(text, max(0, start - _DEEPEST), start) or self.deepest
@@ -516,13 +521,19 @@ class _Stretch:
     def _take_key(self, token: re.Match[str]) -> None:
         if len(self.opened) == 1:
             self.keys.add(token[0].rstrip(": \t")[1:-1])
-        self.last, self.before, self.begins_line = token.end(), ":", False
+        self._take(token.end(), ":")
 
     def _take_value(self, token: re.Match[str]) -> None:
-        self._take(token.end("value"), '"' if self.text[token.start()] == '"' else " ")
+        first = self.text[token.start()]
+        is_text = first == '"'
+        # Bytes among the blanks before an object, such as NULs, are no words.
+        after_words = not is_text and (self.begins_line or self.after_words) and first.isprintable()
+        self._take(token.end("value"), '"' if is_text else " ")
+        self.after_words = after_words
 
     def _take_value_and_comma(self, token: re.Match[str]) -> None:
-        self.last, self.before, self.begins_line = token.end("value"), ",", False
+        self._take_value(token)
+        self.before = ","
 
     def _take_quote(self, token: re.Match[str]) -> None:
         self._take(token.end(), " ")
@@ -533,11 +544,13 @@ class _Stretch:
 
     def _take_colons(self, token: re.Match[str]) -> None:
         # Where no record is open, a value follows a key alone: `INFO: {` is text before a record.
-        is_key = self.opened or self.text[token.start() - 1] == '"'
+        is_key = self.opened or self.text.endswith('"', 0, token.start())
+        after_words = self.after_words
         self._take(token.end(), ":" if is_key else " ")
+        self.after_words = after_words
 
     def _take(self, end: int, kind: str) -> None:
-        self.last, self.before, self.begins_line = end, kind, False
+        self.last, self.before, self.begins_line, self.after_words = end, kind, False, False
 
     def _take_commas(self, _: re.Match[str]) -> None:
         self.before = ","
@@ -546,7 +559,7 @@ class _Stretch:
         if not self.opened:
             return self.last
         blanks = token[0]
-        self.begins_line = True
+        self.begins_line, self.after_words = True, False
         self.indent = len(blanks) - 1 - max(blanks.rfind("\n"), blanks.rfind("\r"))
         return None
 
@@ -585,7 +598,7 @@ class _Stretch:
         if not extra and self.before == ":" and len(self.candidates) >= _MOST_CANDIDATES:
             # Deep in nested objects.
             self.opened += b"{"
-            self.last, self.before, self.begins_line = at + 1, "{", False
+            self._take(at + 1, "{")
             return None
         if extra:
             self.opened += b"{" * extra
@@ -602,11 +615,12 @@ class _Stretch:
         if self.begins_line and before == "}":
             return True
         own_line = self.begins_line and self.indent < self.deepest
-        if self._expects_value():
-            if own_line and not self.candidates:
+        if self._follows_words():
+            if _HEAD.match(text, at):
                 self._note(at, is_alike=False)
-            elif self.keys and len(self.candidates) < _MOST_CANDIDATES:
-                self._note(at, is_alike=True)
+            return False
+        if self._expects_value():
+            self._note_value(at, own_line=own_line)
             return False
         if own_line and _LINE_HEAD.match(text, at):
             return True
@@ -619,6 +633,16 @@ class _Stretch:
         elif before in ",{}]" or self._may_be_first_key(head[1]):
             self._note(at, is_alike=False)
         return False
+
+    def _note_value(self, at: int, *, own_line: bool) -> None:
+        if own_line and not self.candidates:
+            self._note(at, is_alike=False)
+        elif self.keys and len(self.candidates) < _MOST_CANDIDATES:
+            self._note(at, is_alike=True)
+
+    def _follows_words(self) -> bool:
+        outside = bool(self.opened) and self.indent < self.deepest
+        return self.after_words and outside and self.before != ","
 
     def _may_be_first_key(self, key: str) -> bool:
         head = _HEAD.match(self.text, self.start)

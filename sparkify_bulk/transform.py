@@ -371,20 +371,31 @@ def doubtful_rows(parsed: pl.DataFrame, columns: tuple[str, ...]) -> list[int]:
     return sorted(rows)
 
 
-def _missing(key: str) -> Rejection:
-    return Rejection("missing_field", f"{key} is missing or null", key)
+def _missing(record: Record, key: str) -> Rejection:
+    detail = f"{key} is missing or null"
+    if key not in record and any(map(_is_list_of_records, record.values())):
+        detail += "; the object holds a list of objects: take the records out of it, one by one"
+    return Rejection("missing_field", detail, key)
+
+
+def _is_list_of_records(value: object) -> bool:
+    return isinstance(value, list) and len(value) > 0 and isinstance(value[0], dict)
+
+
+def _empty(key: str) -> Rejection:
+    return Rejection("missing_field", f"{key} is empty", key)
 
 
 def _text(record: Record, key: str, *, required: bool = False, filled: bool = False) -> str | None:
     value = record.get(key)
     if value is None:
         if required:
-            raise _missing(key)
+            raise _missing(record, key)
         return None
     if not isinstance(value, str):
         raise Rejection("wrong_type", f"{key} is not text", key)
     if filled and not value:
-        raise Rejection("missing_field", f"{key} is empty", key)
+        raise _empty(key)
     if _UNSTORABLE.search(value):
         raise Rejection("unstorable_text", f"{key} holds a character no database can store", key)
     return value
@@ -405,7 +416,7 @@ def _integer(record: Record, key: str, *, required: bool = False) -> int:
     value = record.get(key)
     if value is None or value == "":
         if required:
-            raise _missing(key)
+            raise _missing(record, key) if value is None else _empty(key)
         return 0
     if isinstance(value, str) and _INTEGRAL.fullmatch(value):
         value = Decimal(value)
@@ -433,7 +444,7 @@ def _float(record: Record, key: str, *, required: bool = False) -> float | None:
     value = record.get(key)
     if value is None or value == "":
         if required:
-            raise _missing(key)
+            raise _missing(record, key) if value is None else _empty(key)
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise Rejection("wrong_type", f"{key} is not a number", key)

@@ -122,9 +122,13 @@ class Unpacker:
                 f"the checksum of the {self._packing} data is wrong, so that records read of it "
                 f"may be, too; {self._kept()}"
             )
+        if "dictionary" in str(error).lower():
+            return "it is compressed with a dictionary; unpack it: zstd -d -D DICTIONARY FILE"
         return f"the {self._packing} data are damaged; {self._kept()}"
 
     def _kept(self) -> str:
+        if not self._unpacked:
+            return "nothing of it could be read; get the file again"
         return f"whole records in the {self._unpacked:,} bytes before were read; get the file again"
 
 

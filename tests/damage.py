@@ -10,7 +10,7 @@ _STRING = r'"(?:[^"\\]|\\.)*"'
 _TOKEN = re.compile(rf'{_STRING}|[{{}}\[\]:,]|[^\s"{{}}\[\]:,]+')
 _VALUE = re.compile(rf': ({_STRING}|[^\s"{{}}\[\]:,]+)(?=[,\n}}])')
 
-# How texts of records are put together. Before those of the last two stands one piece of junk.
+# How texts of records are put together.
 LAYOUTS: dict[str, Callable[[list[str]], str]] = {
     "one a line": "\n".join,
     "CRLF": "\r\n".join,
@@ -27,9 +27,19 @@ LAYOUTS: dict[str, Callable[[list[str]], str]] = {
     ),
     "pretty-printed, CRLF": lambda texts: "\n".join(texts).replace("\n", "\r\n"),
     "NUL padding": lambda texts: "\0" * 300 + "\n".join(texts),
+    "one a line, behind words": lambda texts: "\n".join(f"INFO [main]: {text}" for text in texts),
+    "one a line, numbered": lambda texts: "\n".join(
+        f"{number}: {text}" for number, text in enumerate(texts)
+    ),
     "assignment": lambda texts: "window.plays = [ " + ",\n".join(texts) + " ]",
 }
-JUNK_FIRST = ("NUL padding", "assignment")
+_JUNK_FIRST = ("NUL padding", "assignment")
+_JUNK_BEFORE_EACH = ("one a line, behind words", "one a line, numbered")
+
+
+def pieces_of_junk(layout: str, records: int) -> int:
+    """Return how many pieces of junk stand between so many records."""
+    return records if layout in _JUNK_BEFORE_EACH else int(layout in _JUNK_FIRST)
 
 
 def write(record: dict[str, Any], layout: str) -> str:

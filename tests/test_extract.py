@@ -420,7 +420,10 @@ def test_small_files_read_together_are_told_apart(tree: Tree, odd: str, ending: 
         ("x.json.gz", gzip.compress(lines(*RECORDS))[:-20], 3),
         ("x.json.zst", zstd.compress(lines(*RECORDS))[:-20], 0),
         ("x.json", gzip.compress(gzip.compress(lines(*RECORDS))), 0),
+        ("x.json", '{"a":1}'.encode("utf-16-le"), 0),
+        ("x.json", "{}".encode("utf-16-be"), 0),
     ],
+    ids=["gzip", "zstandard", "gzip twice", "short UTF-16LE", "short UTF-16BE"],
 )
 def test_a_damaged_file_is_one_reject_and_the_others_are_read(
     tree: Tree, name: str, data: bytes, kept: int
@@ -434,6 +437,31 @@ def test_a_damaged_file_is_one_reject_and_the_others_are_read(
     ]
     assert frame.height == kept + 1
     assert [count.accepted for count in books] == [kept, 1]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (gzip.compress(b"{}")[:10], "too early; nothing of it could be read"),
+        (b"\x28\xb5\x2f\xfd", "too early; nothing of it could be read"),
+        (
+            zstd.compress(
+                lines(*RECORDS),
+                zstd_dict=zstd.train_dict([lines(event(n)) for n in range(2000)], 2000),
+            ),
+            "it is compressed with a dictionary; unpack it: zstd -d -D DICTIONARY FILE",
+        ),
+    ],
+    ids=["gzip header", "zstandard header", "dictionary"],
+)
+def test_a_reject_says_why_nothing_of_a_file_could_be_unpacked(
+    tree: Tree, data: bytes, words: str
+) -> None:
+    """What ends within its header, or needs a dictionary, isn't told to have been read in part."""
+    tree.logs("x.json", data)
+    frame, (reject,), _ = read("events", tree.log_folder)
+    assert frame.height == 0
+    assert words in reject.detail
 
 
 @pytest.mark.parametrize("level", [0, 1, 9])

@@ -271,10 +271,14 @@ def test_links_are_followed_where_asked_and_loops_are_not(
     tree.logs("a.json", event(1))
     (tree.log_folder / "folder").symlink_to(outside)
     (tree.log_folder / "loop").symlink_to(tree.log_folder)
+    (tree.log_folder / "x.json").symlink_to("y.json")
+    (tree.log_folder / "y.json").symlink_to("x.json")
+    (tree.log_folder / ".z").symlink_to(".z")
     report = sparkify_bulk.reload(
         tree.root, dsn=module_database, schema="followed", follow_links=True
     )
     assert (report.input.events.files, report.input.events.accepted) == (2, 2)
+    assert report.input.events.left_out == {"link": 3, "hidden_file": 1}
 
 
 def test_a_path_may_be_as_long_as_the_system_takes(module_database: str, tree: Tree) -> None:
@@ -298,6 +302,26 @@ def test_a_path_may_be_as_long_as_the_system_takes(module_database: str, tree: T
     report = sparkify_bulk.load(tree.root, dsn=module_database, schema="long")
     assert report.input.songs.files == 1
     assert len(query(module_database, "SELECT file FROM long_ledger.files")) == 2
+
+
+def test_a_path_longer_than_the_system_takes_is_one_reject(
+    module_database: str, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file or folder that nobody can open by its path keeps no other from loading."""
+    tree.logs("a.json", event(1))
+    with monkeypatch.context() as patch:
+        for depth in range(17, 19):
+            patch.chdir(tree.log_folder)
+            for _ in range(depth):
+                Path("d" * 240).mkdir(exist_ok=True)
+                os.chdir("d" * 240)
+            Path("e" * 200 + ".json").write_bytes(lines(event(2)))
+    for command, files in (("reload", 1), ("load", 0)):
+        run = getattr(sparkify_bulk, command)
+        report = run(tree.root, dsn=module_database, schema="too_long")
+        assert report.input.events.accepted == files
+    ((detail,),) = query(module_database, "SELECT DISTINCT detail FROM too_long_ledger.rejects")
+    assert detail == "the file can't be read: File name too long"
 
 
 def odd_file(chance: random.Random, number: int) -> bytes:

@@ -1,11 +1,14 @@
 """Typed frames become staging frames."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 import pytest
+from trees import event, song
 
-from sparkify_bulk.transform import PLAYS, SONGS, stage_events, stage_songs
+from sparkify_bulk.records import Rejection
+from sparkify_bulk.transform import PLAYS, RULES, SONGS, stage_events, stage_songs
 
 
 def plays(*changes: dict[str, object]) -> pl.DataFrame:
@@ -76,6 +79,24 @@ def test_songs_name_their_file() -> None:
     frame = stage_songs(pl.DataFrame(rows, schema=SONGS), ["first.json", "second.json"])
     found = frame.select("source_file", "source_offset").rows()
     assert found == [("second.json", 10), ("first.json", 0), ("second.json", 10)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "record", "words"),
+    [
+        ("events", {"Records": [event()]}, "page is missing or null; the object holds a list of"),
+        ("songs", {"n": 1, "data": [song(1)]}, "song_id is missing or null; the object holds a"),
+        ("events", event() | {"userId": ""}, "userId is empty"),
+        ("songs", song(1) | {"duration": ""}, "duration is empty"),
+    ],
+)
+def test_a_missing_field_is_told_with_what_stands_there(
+    kind: str, record: dict[str, Any], words: str
+) -> None:
+    """Empty text isn't told to be null, and an object around all records is told apart."""
+    with pytest.raises(Rejection, match="^" + words) as caught:
+        RULES[kind].check(record, 0)
+    assert caught.value.reason == "missing_field"
 
 
 def test_no_records_make_empty_frames() -> None:
