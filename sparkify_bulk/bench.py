@@ -34,7 +34,7 @@ from sparkify_bulk.measure import Measured, measure, server_cpu
 from sparkify_bulk.report import Phase, Report
 from sparkify_bulk.run import Unwatched, Watch, find_server, open_connection
 from sparkify_bulk.settings import Settings, default_jobs, input_folders, schemas
-from sparkify_bulk.tables import SONGPLAYS, STAR, Table
+from sparkify_bulk.tables import NAMES, SONGPLAYS, STAR, Table
 
 logger = logging.getLogger("sparkify_bulk")
 
@@ -358,10 +358,10 @@ def _recipe(connection: Connection, star: str) -> dict[str, Any]:
             SELECT r.relname, pg_get_indexdef(i.indexrelid)
             FROM pg_index AS i
             INNER JOIN pg_class AS r ON r.oid = i.indrelid
-            WHERE r.relnamespace = %s::regnamespace
+            WHERE r.relnamespace = %s::regnamespace AND r.relname = ANY (%s)
             ORDER BY pg_relation_size(i.indexrelid) DESC
             """,
-            (star,),
+            (star, list(NAMES)),
         ).fetchall()
         constraints = connection.execute(
             """
@@ -369,10 +369,12 @@ def _recipe(connection: Connection, star: str) -> dict[str, Any]:
             FROM pg_constraint AS c
             INNER JOIN pg_class AS r ON r.oid = c.conrelid
             LEFT JOIN pg_class AS x ON x.oid = c.conindid AND c.contype <> 'f'
-            WHERE r.relnamespace = %s::regnamespace AND c.contype IN ('p', 'u', 'f')
+            WHERE r.relnamespace = %s::regnamespace
+                AND r.relname = ANY (%s)
+                AND c.contype IN ('p', 'u', 'f')
             ORDER BY c.oid
             """,
-            (star,),
+            (star, list(NAMES)),
         ).fetchall()
     keys: dict[str, list[str]] = {}
     references: dict[str, list[str]] = {}
