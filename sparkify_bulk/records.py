@@ -94,7 +94,8 @@ _STACK = threading.Lock()
 _LONGEST_TOKEN = len("\\ud83d\\ude00")
 # What the decoder is given at first: more than nearly all records have.
 _SLICE = 4096
-_BETWEEN = re.compile("[ \t\r\n,\\[\\]\ufeff]*+")
+# JSON text sequences put a record separator before each record.
+_BETWEEN = re.compile("[ \t\r\n\x1e,\\[\\]\ufeff]*+")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
 
@@ -176,7 +177,7 @@ def _decode_one(
         # Most junk is a line that holds no record.
         end = _skip(_PLAIN, text, start)
         if (end == len(text) or text[end] != "{") and not _MEMBER.match(text, start):
-            return start + len(text[start:end].rstrip(" \t\r\n,[]")), junk, end == len(text)
+            return start + len(text[start:end].rstrip(" \t\r\n\x1e,[]")), junk, end == len(text)
     stop, ran_out = _Stretch(text, start).find_end()
     return stop, junk, unfinished or ran_out
 
@@ -395,7 +396,7 @@ def _why(error: ValueError | RecursionError) -> str:
 _STRING = r'"(?:[^"\\\r\n]++|\\[^\r\n])*+"'
 # A string that the end of the text cuts.
 _TAIL = re.compile(r'"(?:[^"\\\r\n]++|\\[^\r\n])*+\\?\Z')
-_WORD = r"""(?:[^ \t\r\n"{}\[\],:\\]++|\\["\\]?)++""".replace(" ", "\\ ")
+_WORD = r"""(?:[^ \t\r\n\x1e"{}\[\],:\\]++|\\["\\]?)++""".replace(" ", "\\ ")
 _TOKEN = re.compile(
     rf"""
     (?P<key>(?<!\\){_STRING}[ \t]*+:)
@@ -405,7 +406,7 @@ _TOKEN = re.compile(
       )(?P<comma>[ \t]*+,++)?
     | (?P<cut>(?<!\\)"(?=(?:[^"\\\r\n]++|\\[^\r\n])*+\\?\Z))
     | (?P<quote>"(?:"++(?="))?)
-    | (?P<line>[\r\n][ \t\r\n]*+)
+    | (?P<line>[\r\n\x1e][ \t\r\n\x1e]*+)
     | (?P<braces>\{{++)
     | (?P<ends>\}}++)
     | (?P<brackets>\[++)
@@ -423,12 +424,12 @@ _HEAD = re.compile(r'\{[ \t\r\n]*+("(?:[^"\\\r\n]++|\\[^\r\n])*+")[ \t\r\n]*+:')
 _LINE_HEAD = re.compile(r'\{[ \t\r\n]*+["}]')
 # A record that has lost its opening brace begins with a key.
 _MEMBER = re.compile(rf"{_STRING}[ \t]*+:")
-_PLAIN = re.compile(r"[^{\r\n]*+")
+_PLAIN = re.compile(r"[^{\r\n\x1e]*+")
 # The first brace of a pretty-printed record, and the blanks before its first key.
 _FIRST_LINE = re.compile(r'\{[^"\r\n]*+[\r\n][ \t\r\n]*+')
 # Objects within each other that may be the next record: more are nested, or nonsense.
 _MOST_CANDIDATES = 8
-_FOLLOWED = re.compile(r"[ \t\r\n,\[\]]*+(?:\{|(\Z))")
+_FOLLOWED = re.compile(r'[^"{}:\w]*+(?:\{|(\Z))')
 
 
 class _Candidate(NamedTuple):
@@ -560,7 +561,7 @@ class _Stretch:
             return self.last
         blanks = token[0]
         self.begins_line, self.after_words = True, False
-        self.indent = len(blanks) - 1 - max(blanks.rfind("\n"), blanks.rfind("\r"))
+        self.indent = len(blanks) - 1 - max(map(blanks.rfind, "\n\r\x1e"))
         return None
 
     def _take_arrays(self, token: re.Match[str]) -> None:
@@ -683,7 +684,7 @@ class _Stretch:
 def _indent(text: str, start: int, stop: int) -> float:
     """Return how many blanks begin the line that ends here; infinite where anything else does."""
     line = text[start:stop].rstrip(" \t")
-    return stop - start - len(line) if line.endswith(("\n", "\r")) else float("inf")
+    return stop - start - len(line) if line.endswith(("\n", "\r", "\x1e")) else float("inf")
 
 
 _TAKE = {

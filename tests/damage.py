@@ -26,6 +26,8 @@ LAYOUTS: dict[str, Callable[[list[str]], str]] = {
         "[\n" + ",\n".join("  " + text.replace("\n", "\n  ") for text in texts) + "\n]"
     ),
     "pretty-printed, CRLF": lambda texts: "\n".join(texts).replace("\n", "\r\n"),
+    "JSON text sequence": lambda texts: "".join(f"\x1e{text}\n" for text in texts),
+    "record separators": lambda texts: "".join(f"\x1e{text}" for text in texts),
     "NUL padding": lambda texts: "\0" * 300 + "\n".join(texts),
     "one a line, behind words": lambda texts: "\n".join(f"INFO [main]: {text}" for text in texts),
     "one a line, numbered": lambda texts: "\n".join(

@@ -182,3 +182,16 @@ def test_decoding_can_be_ended_in_the_middle() -> None:
     for data in (b'{"a":' * 100_000, b'{"a": 1}\n' * 5000, b"noise\n" * 5000):
         with interruptible(end), pytest.raises(EndedError):
             list(decode_records(data))
+
+
+@pytest.mark.parametrize("separator", ["\0", "|", "\n\0", "\x0b", "\x1e", "\n\x1e", "\n\ufeff"])
+def test_damaged_records_beside_each_other_cost_no_other(separator: str) -> None:
+    """Whatever stands between records, two that are cut short are followed by all others."""
+    records = [event(number) for number in range(9)]
+    texts = [json.dumps(record) for record in records]
+    for first, second in ((0, 1), (3, 4)):
+        cut = [
+            text[:90] if number in (first, second) else text for number, text in enumerate(texts)
+        ]
+        found = good(separator.join(cut).encode())
+        assert found == records[:first] + records[second + 1 :]
