@@ -75,7 +75,7 @@ def test_a_report_that_cannot_be_written_is_said_and_the_star_is_loaded(
 ) -> None:
     """As where standard output goes to a full disk: no traceback, and the code is the run's."""
     with small.database() as dsn, Path("/dev/full").open("wb") as full:
-        words = ["reload", str(small.second), "--dsn", dsn, "--json", "--quiet"]
+        words = ["reload", str(small.files), "--dsn", dsn, "--json", "--quiet"]
         done = subprocess.run(
             [sys.executable, "-m", "sparkify_bulk", *words],
             stdout=full,
