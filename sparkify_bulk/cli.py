@@ -4,6 +4,8 @@ Heavy modules are imported where a command needs them, so that `--help` and comp
 once.
 """
 
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -25,16 +27,19 @@ _asked: list[int] = []
 
 def main() -> NoReturn:
     """Run the command line, and exit."""
+    talk.open_streams()
     sys.excepthook = _show_crash
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _on_signal)
     try:
         code = cli.main(prog_name="sparkify-bulk", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Abort as error:
         code = exit_code_of(error.__cause__ or KeyboardInterrupt())
         talk.say_error("Interrupted; nothing is left half done.", exit_code=code)
     except click.ClickException as error:
-        error.show()
+        with talk.whoever_listens():
+            error.show()
         code = error.exit_code
     except SparkifyBulkError as error:
         code = error.exit_code
@@ -43,13 +48,22 @@ def main() -> NoReturn:
         code = 1
         hint = "lower --jobs, raise the limit (ulimit -v, a container's), or close other programs"
         talk.say_error("Error: there is not enough memory", hint, exit_code=code)
+    except OSError as error:
+        if not talk.is_output_lost():
+            raise
+        code = 1
+        # Somebody who reads only the first lines has closed it on purpose.
+        if error.errno != errno.EPIPE:
+            message = f"Error: the output can't be written: {error.strerror}"
+            talk.say_error(message, exit_code=code)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _on_signal(number: int, _frame: object) -> NoReturn:
     """End what is under way, and clear up; asked a second time, end at once."""
     if _asked:
-        os.write(sys.stderr.fileno(), b"Stopped at once; the next run clears up what is left.\n")
+        with contextlib.suppress(OSError):
+            os.write(2, b"Stopped at once; the next run clears up what is left.\n")
         os._exit(128 + number)
     _asked.append(number)
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from fault_ground import wait_until_somebody_waits
 from psycopg import sql
-from trees import Tree, event, query
+from trees import Tree, event, query, read_star, song
 
 import sparkify_bulk
 from sparkify_bulk import cli
@@ -442,3 +442,25 @@ def test_a_long_list_of_rejects_is_not_held_in_memory(database: str, tree: Tree)
         )  # fmt: skip
         # As a table of one piece they took 170 MB.
         assert int(done.stderr.split()[-1]) < 110 * 1024, words
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_run(database: str, tree: Tree, closed: str) -> None:
+    """The run is done, and its code says so; what only prints fails where it can't."""
+    tree.songs("a.json", song())
+    tree.logs("a.json", event())
+
+    def run_closed(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sparkify_bulk", *words, "--dsn", database]
+        script = f'exec "$@" {closed}'
+        return subprocess.run(
+            ["sh", "-c", script, "sh", *command],
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+
+    done = run_closed("reload", str(tree.root))
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert read_star(database)["songplays"] != []
+    done = run_closed("runs")
+    assert done.returncode == (1 if closed != "2>&-" else 0)
+    assert "Traceback" not in done.stderr

@@ -20,6 +20,47 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sparkify_bulk")
 
 
+def open_streams() -> None:
+    """Open what is closed of stdin, stdout and stderr, before a connection gets its number.
+
+    What is written to a closed stdout fails, as it should; to a closed stderr it is lost.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one.
+            os.open(os.devnull, mode)
+    sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8")
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
+
+
+def is_output_lost() -> bool:
+    """Tell whether what was written to stdout can't be; what is left of it is given up then."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _give_up(1)
+        return True
+    return False
+
+
+def _give_up(number: int) -> None:
+    """Let what is still to be written to a stream be lost: it would fail once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
+@contextlib.contextmanager
+def whoever_listens() -> Iterator[None]:
+    """Let stderr be closed, or on a full disk, without a change of the exit code."""
+    try:
+        yield
+        sys.stderr.flush()
+    except OSError:
+        _give_up(2)
+
+
 @contextlib.contextmanager
 def told(*, as_json: bool, quiet: bool, verbose: bool) -> Iterator[Any]:
     """Let a run be watched and logged; print the report of one that fails, where JSON is wanted."""
@@ -71,9 +112,10 @@ def say_error(message: str, hint: str = "", **fields: Any) -> None:
         hinted = {"hint": hint} if hint else {}
         logger.error(message, extra={"fields": hinted | fields})
         return
-    click.echo(printable_lines(message), err=True)
-    if hint:
-        click.echo(f"Hint: {printable_lines(hint)}", err=True)
+    with whoever_listens():
+        click.echo(printable_lines(message), err=True)
+        if hint:
+            click.echo(f"Hint: {printable_lines(hint)}", err=True)
 
 
 def _logs_are_json() -> bool:
@@ -106,8 +148,7 @@ def _whatever_reads(truth: str = "see sparkify-bulk runs") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # What is left unwritten would fail once more at the very end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up(1)
         # Somebody who reads only the first lines, as `head` does, has closed it on purpose.
         if error.errno != errno.EPIPE:
             reason = f"the report can't be written: {error.strerror}"
