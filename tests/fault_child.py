@@ -10,6 +10,7 @@ The program itself knows nothing of points: its functions are wrapped here.
 import importlib
 import os
 import resource
+import select
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -114,6 +115,8 @@ class Gate:
             shut, self._shut = self._shut, False
         if shut:
             self.say("reached")
+            # A signal always ends this wait; reading goes on where a library has asked for that.
+            select.select([self._hear], [], [])
             os.read(self._hear, 1)
             # Where the test has taken memory away, ask for some: these files are so small that a
             # run may have all it takes by now.
