@@ -395,9 +395,11 @@ def interrupt(cell: Cell) -> bool:
 
 
 def interrupt_twice(cell: Cell) -> bool:
-    """Press Ctrl-C, and again."""
+    """Press Ctrl-C, and again; where little is left to clear up, the run may have ended by then."""
     interrupt(cell)
-    return interrupt(cell)
+    cell.run.process.send_signal(signal.SIGINT)
+    cell.run.says("signal")
+    return True
 
 
 def crash_server(cell: Cell) -> bool:
