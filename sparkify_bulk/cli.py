@@ -49,7 +49,7 @@ def main() -> NoReturn:
         hint = "lower --jobs, raise the limit (ulimit -v, a container's), or close other programs"
         talk.say_error("Error: there is not enough memory", hint, exit_code=code)
     except OSError as error:
-        if not talk.is_output_lost():
+        if not talk.is_output_lost(error):
             raise
         code = 1
         # Somebody who reads only the first lines has closed it on purpose.

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shlex
 import shutil
 import signal
 import subprocess
@@ -258,6 +259,38 @@ def test_progress_only_on_a_terminal(database: str, committed: Path) -> None:
     assert b"\x1b[3" not in drawn  # no colours
 
 
+def run_redirected(redirections: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command with streams that are closed, or on a full disk."""
+    line = f"{shlex.join([COMMAND, *arguments])} {redirections}"
+    return subprocess.run(
+        ["/bin/sh", "-c", line], check=False, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize("redirections", [">&-", ">/dev/full"])
+@pytest.mark.parametrize("words", ["--help", "schema", "completion bash", "runs", "runs --json"])
+def test_output_that_cannot_be_written_is_an_error_without_a_traceback(
+    database: str, committed: Path, redirections: str, words: str
+) -> None:
+    """The error says why; the exit code, that not all was written."""
+    dsn = ["--dsn", database] if words.startswith("runs") else []
+    if dsn:
+        run("reload", str(committed), *dsn)
+    done = run_redirected(redirections, *words.split(), *dsn)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: the output can't be written: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("redirections", ["2>&-", "2>/dev/full"])
+@pytest.mark.parametrize(("words", "code"), [("nonsense", 2), ("reload /nowhere", 2)])
+def test_an_error_that_cannot_be_written_keeps_its_exit_code(
+    redirections: str, words: str, code: int
+) -> None:
+    """Errors of usage and errors of commands alike."""
+    assert run_redirected(redirections, *words.split()).returncode == code
+
+
 def test_runs_are_listed(database: str, committed: Path) -> None:
     """Runs are listed, newest first, with how they ended."""
     run("reload", str(committed), "--dsn", database)
@@ -450,17 +483,9 @@ def test_closed_streams_change_no_run(database: str, tree: Tree, closed: str) ->
     tree.songs("a.json", song())
     tree.logs("a.json", event())
 
-    def run_closed(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "sparkify_bulk", *words, "--dsn", database]
-        script = f'exec "$@" {closed}'
-        return subprocess.run(
-            ["sh", "-c", script, "sh", *command],
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
-
-    done = run_closed("reload", str(tree.root))
+    done = run_redirected(closed, "reload", str(tree.root), "--dsn", database)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     assert read_star(database)["songplays"] != []
-    done = run_closed("runs")
+    done = run_redirected(closed, "runs", "--dsn", database)
     assert done.returncode == (1 if closed != "2>&-" else 0)
     assert "Traceback" not in done.stderr

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sparkify_bulk")
 
+# What writing to a stream ends in: closed, full, over a limit, or its terminal is gone.
+_UNWRITABLE = {
+    errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE,
+}  # fmt: skip
+
 
 def open_streams() -> None:
     """Open what is closed of stdin, stdout and stderr, before a connection gets its number.
@@ -36,14 +41,15 @@ def open_streams() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
 
 
-def is_output_lost() -> bool:
-    """Tell whether what was written to stdout can't be; what is left of it is given up then."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _give_up(1)
-        return True
-    return False
+def is_output_lost(error: OSError) -> bool:
+    """Tell whether an error means that stdout can't be written; the rest of it is given up then.
+
+    Errors of files and folders name them, and each command tells of those that it writes.
+    """
+    if error.filename is not None or error.errno not in _UNWRITABLE:
+        return False
+    _give_up(1)
+    return True
 
 
 def _give_up(number: int) -> None:
