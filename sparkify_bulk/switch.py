@@ -30,13 +30,11 @@ _LONGEST_WAIT_SECONDS = 8.0
 _MOST_GATES = 24
 # For a lock that wasn't foreseen, such as one of a temporary view.
 _STRAY_LOCK_SECONDS = 0.02
-# What a table has by itself: the shape of those that aren't the star's may change with a version.
-_SHAPE = (
+# The order in which what a table has by itself can be made, and what is set on it.
+_ORDER = (
     "column", "sequence", "column property", "index", "constraint", "index property",
-    "replica identity",
+    "replica identity", "comment",
 )  # fmt: skip
-# The order in which it can be made, and what is set on it.
-_ORDER = (*_SHAPE, "comment")
 # What is made rather than set: it can't be where something else has its name.
 _MADE = ("index", "constraint", "statistics")
 # Rights on a table, on the sequences of its columns, and on columns, which a revoked right on the
@@ -182,21 +180,23 @@ def _temporary(found: Iterable[Attachment]) -> list[str]:
 def _different(old: Sequence[Attachment], new: Sequence[Attachment]) -> list[Attachment]:
     """Return what the old tables have and the new ones lack, or have otherwise."""
     there = {(one.kind, one.name): one.definition for one in new}
-    return [
-        one
-        for one in old
-        if there.get((one.kind, one.name)) != one.definition
-        and (one.table in NAMES or one.kind not in _SHAPE)
-    ]
+    return [one for one in old if there.get((one.kind, one.name)) != one.definition]
 
 
 def _lost(old: Sequence[Attachment], new: Sequence[Attachment]) -> list[str]:
-    """Name what can't be made so on the new tables: columns, and what has another one's name."""
+    """Name what can't be made so on the new tables.
+
+    Columns, what has another one's name, and constraints of the star's own that were renamed.
+    """
     taken = {one.name for one in new}
+    stay = {one.name for one in old}
+    renamed = {(one.table, one.kind, one.definition) for one in new if one.name not in stay}
     return [
         f"{one.name}, which was changed" if one.name in taken else one.name
         for one in _different(old, new)
-        if one.fate == "own" or (one.kind in _MADE and one.name in taken)
+        if one.fate == "own"
+        or (one.kind in _MADE and one.name in taken)
+        or (one.kind == "constraint" and (one.table, one.kind, one.definition) in renamed)
     ]
 
 
@@ -212,13 +212,10 @@ def _stuck_views(connection: Connection, swaps: Sequence[Swap]) -> list[str]:
 
 
 def _make_empty_star(connection: Connection, swaps: Sequence[Swap]) -> None:
-    """Make what the new tables will be, but for their rows and references.
-
-    A reference of the product's own that was changed is found before the switch, at the latest.
-    """
+    """Make what the new tables will be, but for their rows."""
     use_schemas(connection, *dict.fromkeys(swap.new for swap in swaps))
     make_tables(connection)
-    for group in ("indexes", "keys"):
+    for group in ("indexes", "keys", "references"):
         constrain(connection, group, *NAMES)
     ledger.make_files(connection)
     ledger.complete_files(connection)
@@ -261,6 +258,8 @@ def _is_gone(
         return False
     there = {other.name for other in new}
     gone = [other.name for other in old if other.name in dropped and other.name not in there]
+    # A key takes its index along.
+    gone += [f"index {name.removeprefix('constraint ')}" for name in gone]
     return any(one.name.endswith(name) for name in gone)
 
 

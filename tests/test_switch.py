@@ -251,6 +251,13 @@ CARRIED = {
         ALTER TABLE sparkify.songplays REPLICA IDENTITY USING INDEX songplays_natural_key""",
     "default": "ALTER TABLE sparkify.users ALTER COLUMN gender SET DEFAULT 'unknown'",
     "not null": "ALTER TABLE sparkify.users ALTER COLUMN gender SET NOT NULL",
+    "not null by another name": """
+        ALTER TABLE sparkify.users ADD CONSTRAINT known_gender CHECK (gender IS NOT NULL);
+        ALTER TABLE sparkify.users ALTER COLUMN gender SET NOT NULL;
+        DO $$ BEGIN IF current_setting('server_version_num')::integer >= 180000 THEN
+            ALTER TABLE sparkify.users RENAME CONSTRAINT users_gender_not_null TO has_gender;
+            COMMENT ON CONSTRAINT has_gender ON sparkify.users IS 'as they say';
+        END IF; END $$""",
     "statistics target": "ALTER TABLE sparkify.users ALTER COLUMN level SET STATISTICS 500",
     "estimate": "ALTER TABLE sparkify.songplays ALTER COLUMN user_id SET (n_distinct = 7)",
     "storage of a column": "ALTER TABLE sparkify.songs ALTER COLUMN title SET STORAGE EXTERNAL",
@@ -268,6 +275,9 @@ CARRIED = {
             WHERE year > 1990;
         ALTER INDEX sparkify."By Title" ALTER COLUMN 1 SET STATISTICS 300;
         COMMENT ON INDEX sparkify."By Title" IS 'for search'""",
+    "storage parameter of a key": """
+        ALTER INDEX sparkify.songplays_natural_key SET (fillfactor = 70)""",
+    "index on the ledger's files": "CREATE INDEX sizes ON sparkify_ledger.files (bytes)",
     "clustering": "ALTER TABLE sparkify.songplays CLUSTER ON songplays_pkey",
     "statistics": """
         CREATE STATISTICS sparkify.levels (dependencies) ON level, location FROM sparkify.songplays;
@@ -292,6 +302,23 @@ REFUSED = {
     "type of a column": (
         "ALTER TABLE sparkify.songs ALTER COLUMN year TYPE bigint",
         "column year of songs, which was changed",
+    ),
+    "column of the ledger's files": (
+        "ALTER TABLE sparkify_ledger.files ADD note text",
+        "column note of files",
+    ),
+    "primary key of another name": (
+        "ALTER TABLE sparkify.users RENAME CONSTRAINT users_pkey TO users_key",
+        "constraint users_key of users",
+    ),
+    "natural key of another name": (
+        "ALTER INDEX sparkify.songplays_natural_key RENAME TO no_play_twice",
+        "constraint no_play_twice of songplays",
+    ),
+    "reference of another name": (
+        """ALTER TABLE sparkify.songplays
+            RENAME CONSTRAINT songplays_user_id_fkey TO known_user""",
+        "constraint known_user of songplays",
     ),
     "index of another definition": (
         "DROP INDEX sparkify.songs_duration; CREATE INDEX songs_duration ON sparkify.songs (title)",
@@ -562,6 +589,21 @@ def test_only_what_was_named_is_dropped(
         (None, "likes")
     ]
     assert ("own",) in query(star, "SELECT conname::text FROM pg_constraint")
+
+
+def test_keys_that_were_renamed_get_their_own_names_again(star: str, tree: Tree) -> None:
+    """With --drop-dependents, and what was set on the key and its index goes along."""
+    query(star, "ALTER TABLE sparkify.users RENAME CONSTRAINT users_pkey TO users_key")
+    query(star, "COMMENT ON CONSTRAINT users_key ON sparkify.users IS 'mine'")
+    query(star, "ALTER INDEX sparkify.songplays_natural_key RENAME TO no_play_twice")
+    query(star, "ALTER INDEX sparkify.no_play_twice SET (fillfactor = 50)")
+    rebuild(star, tree, drop_dependents=True)
+    keys = "SELECT conname::text FROM pg_constraint WHERE contype IN ('p', 'u') AND conrelid = {}"
+    assert query(star, keys.format("'sparkify.users'::regclass")) == [("users_pkey",)]
+    assert sorted(query(star, keys.format("'sparkify.songplays'::regclass"))) == [
+        ("songplays_natural_key",),
+        ("songplays_pkey",),
+    ]
 
 
 def test_a_constraint_that_the_files_violate_ends_a_reload(star: str, tree: Tree) -> None:

@@ -35,13 +35,13 @@ constraints AS (
     SELECT t.relname, c.*
     FROM old AS t
     INNER JOIN pg_constraint AS c ON t.oid = c.conrelid
-    WHERE c.contype IN ('c', 'u', 'p', 'x', 'f')
+    WHERE c.contype IN ('c', 'u', 'p', 'x', 'f', 'n')
 ),
 
 indexes AS (
     SELECT
         t.relname, i.indexrelid, i.indisvalid, i.indisclustered, i.indisreplident,
-        x.relname AS index_name, x.reltablespace,
+        x.relname AS index_name, x.reltablespace, x.reloptions,
         EXISTS (SELECT FROM constraints AS c WHERE c.conindid = i.indexrelid) AS of_constraint
     FROM old AS t
     INNER JOIN pg_index AS i ON t.oid = i.indrelid
@@ -329,6 +329,12 @@ found AS (
     CROSS JOIN LATERAL (
         SELECT 'NOT NULL' AS name, '' AS definition, 'SET NOT NULL' AS statement
         WHERE c.attnotnull
+            -- From PostgreSQL 18 on it is a constraint, with a name.
+            AND NOT EXISTS (
+                SELECT
+                FROM constraints AS n
+                WHERE n.contype = 'n' AND n.conrelid = c.attrelid AND n.conkey = ARRAY[c.attnum]
+            )
 
         UNION ALL
 
@@ -424,6 +430,18 @@ found AS (
 
         SELECT 'clustering', '', format('ALTER TABLE %%I CLUSTER ON %%I', x.relname, x.index_name)
         WHERE x.indisclustered
+
+        UNION ALL
+
+        -- The definition of an index has them, that of a constraint has not.
+        SELECT
+            'storage parameter ' || split_part(o, '=', 1), substr(o, strpos(o, '=') + 1),
+            format(
+                'ALTER INDEX %%I SET (%%s = %%L)', x.index_name, split_part(o, '=', 1),
+                substr(o, strpos(o, '=') + 1)
+            )
+        FROM unnest(x.reloptions) AS o
+        WHERE x.of_constraint
 
         UNION ALL
 
