@@ -104,8 +104,11 @@ class Listing:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the table's lines, none longer than the terminal is wide."""
         widths = self._widths(options.max_width)
+        dash = "-" if options.ascii_only else "─"
         yield from (
-            self._upright(console, options.max_width) if widths is None else self._table(widths)
+            self._upright(console, options.max_width, dash)
+            if widths is None
+            else self._table(widths, dash)
         )
 
     def _widths(self, room: int) -> list[int] | None:
@@ -129,13 +132,13 @@ class Listing:
             widths[widest] = floor
         return widths
 
-    def _table(self, widths: Sequence[int]) -> Iterator[Text]:
+    def _table(self, widths: Sequence[int], dash: str) -> Iterator[Text]:
         height = max((len(head) for head in self._heads), default=0)
         for number in range(height):
             # Short headings stand on the line above the rule.
             cells = [[""] * (height - len(head)) + head for head in self._heads]
             yield self._line([cell[number] for cell in cells], widths, "bold")
-        yield Text("─" * (sum(widths) + len(_GAP) * max(len(widths) - 1, 0)), style="dim")
+        yield Text(dash * (sum(widths) + len(_GAP) * max(len(widths) - 1, 0)), style="dim")
         for row in self._rows:
             yield self._line(row, widths)
 
@@ -147,13 +150,13 @@ class Listing:
             parts.append(blank + shown if right else shown + blank)
         return Text(_GAP.join(parts).rstrip(), style=style, no_wrap=True, overflow="ignore")
 
-    def _upright(self, console: Console, room: int) -> Iterator[Text]:
+    def _upright(self, console: Console, room: int, dash: str) -> Iterator[Text]:
         """Yield each row as lines of a name and a value, as psql's expanded display does."""
         width = min(max(map(len, self._names), default=0), room // 2)
         beside = max(room - width - len(_GAP), 1)
         for number, row in enumerate(self._rows, 1):
-            head = f"── {number} "
-            yield Text(head + "─" * max(0, min(room, _RULE) - len(head)), style="dim")
+            head = f"{dash}{dash} {number} "
+            yield Text(head + dash * max(0, min(room, _RULE) - len(head)), style="dim")
             for name, value in zip(self._names, row, strict=True):
                 lines = Text(value).wrap(console, beside, overflow="fold") or [Text("")]
                 for place, line in enumerate(lines):

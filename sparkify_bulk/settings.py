@@ -13,6 +13,8 @@ DEFAULT_SCHEMA = "sparkify"
 # What threads, allocators and libraries reserve before a file is read; little of it is ever used. A
 # run of two workers aborts at 800 MB, and goes well at 1,200.
 _LEAST_ADDRESS_SPACE = 1024 * 2**20
+# The path that is left of s3://bucket/folder.
+_ADDRESS = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")
 SCHEMA_PATTERN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 EXPECTED_FOLDERS = (
     "Expected song_data/ and log_data/ in DATA. "
@@ -156,7 +158,14 @@ def _beside(star: str, word: str) -> str:
 
 def no_folder(path: str | Path) -> str:
     """Say why a path names no folder."""
-    return f"{path} is a file, not a folder" if Path(path).exists() else f"{path} does not exist"
+    if Path(path).exists():
+        return f"{path} is a file, not a folder"
+    if _ADDRESS.match(str(path)):
+        return (
+            f"{path} is an address, and only folders of this machine are read: name the folder "
+            "without file://, or copy or mount what it stands for"
+        )
+    return f"{path} does not exist"
 
 
 def check_memory() -> None:

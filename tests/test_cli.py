@@ -291,6 +291,41 @@ def test_an_error_that_cannot_be_written_keeps_its_exit_code(
     assert run_redirected(redirections, *words.split()).returncode == code
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_text_that_the_locale_cannot_hold_is_escaped(
+    database: str, tree: Tree, encoding: str
+) -> None:
+    """Tables are ruled by hyphens then; no command ends because of it, least of all a run."""
+    tree.songs("a.json", song(title="ert 猫"))
+    tree.logs("a.json", event())
+    for words in (["reload", str(tree.root)], ["runs"], ["query", "SELECT title FROM songs"]):
+        done = run(*words, "--dsn", database, PYTHONIOENCODING=encoding)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "-----" in done.stdout
+    assert r"ert \u732b" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["runs --limit -1", "runs --limit {}", "rejects --run {}", "rejects replay --run {}",
+    "report --run {}", "rejects --limit {}", "query TABLE --limit {}"],
+)  # fmt: skip
+def test_a_number_that_none_can_have_is_a_usage_error(words: str) -> None:
+    """It is refused before anybody is asked; the option is named."""
+    done = run(*words.format(10**20).split())
+    assert done.returncode == 2
+    assert "Invalid value for '--" in done.stderr
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/sparkify", "file:///srv/sparkify"])
+def test_an_address_is_no_folder(address: str) -> None:
+    """What to do instead is said."""
+    done = run("reload", address)
+    assert done.returncode == 2
+    assert "is an address, and only folders of this machine are read" in done.stderr
+
+
 def test_runs_are_listed(database: str, committed: Path) -> None:
     """Runs are listed, newest first, with how they ended."""
     run("reload", str(committed), "--dsn", database)

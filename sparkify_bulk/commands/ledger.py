@@ -17,6 +17,8 @@ from sparkify_bulk.commands.options import (
     FOLDER,
     JSON,
     PREFIX,
+    ROW_COUNT,
+    RUN_NUMBER,
     SCHEMA,
     TALK,
     TARGET,
@@ -35,7 +37,7 @@ _INTERRUPTED = (130, 143)
 # Prefixed by the command: elsewhere --limit is of runs and of queries.
 _REJECTS = f"{PREFIX}REJECTS_"
 
-RUN = option("--run", "run_id", metavar="N", type=int, help="Another run than the last.")
+RUN = option("--run", "run_id", metavar="N", type=RUN_NUMBER, help="Another run than the last.")
 
 
 @click.group(invoke_without_command=True, short_help="List the records that were refused.")
@@ -54,7 +56,7 @@ RUN = option("--run", "run_id", metavar="N", type=int, help="Another run than th
         "--limit",
         prefix=_REJECTS,
         metavar="N",
-        type=click.IntRange(min=0),
+        type=ROW_COUNT,
         help=f"At most so many.  [default: {_TABLE_ROWS} in a table, else all]",
     ),
     *TARGET,
@@ -185,7 +187,7 @@ def _state(row: dict[str, Any]) -> str:
 
 @rejects.command()
 @options(
-    option("--run", "run_id", metavar="N", type=int, help="Only those of this run."),
+    option("--run", "run_id", metavar="N", type=RUN_NUMBER, help="Only those of this run."),
     option(
         "--repaired",
         metavar="FILE",
@@ -238,7 +240,7 @@ def _read_repaired(path: Path) -> dict[int, bytes]:
 
 
 @click.command()
-@option("--limit", metavar="N", type=int, default=20, show_default=True, help="How many.")
+@option("--limit", metavar="N", type=ROW_COUNT, default=20, show_default=True, help="How many.")
 @DSN
 @SCHEMA
 @JSON

@@ -95,6 +95,9 @@ SCHEMA = option(
 )
 JSON = option("--json", "as_json", is_flag=True, help="JSON on stdout, nothing else there.")
 FOLDER = click.Path(path_type=Path)
+# What the server takes for a number: of a run, and of rows.
+RUN_NUMBER = click.IntRange(min=1, max=2**63 - 1)
+ROW_COUNT = click.IntRange(min=0, max=2**63 - 1)
 
 
 DATA = (

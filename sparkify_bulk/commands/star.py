@@ -11,7 +11,17 @@ import click
 from click.core import ParameterSource
 
 from sparkify_bulk import statements
-from sparkify_bulk.commands.options import DSN, FOLDER, JSON, PREFIX, SCHEMA, option, options
+from sparkify_bulk.commands.options import (
+    DSN,
+    FOLDER,
+    JSON,
+    PREFIX,
+    ROW_COUNT,
+    RUN_NUMBER,
+    SCHEMA,
+    option,
+    options,
+)
 from sparkify_bulk.commands.talk import write
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.settings import check_schema, schemas
@@ -91,7 +101,7 @@ _TABLE_ROWS = 100
         "--limit",
         prefix=_QUERY,
         metavar="N",
-        type=click.IntRange(min=0),
+        type=ROW_COUNT,
         help=f"At most so many rows.  [default: {_TABLE_ROWS} in a table, else all]",
     ),
     JSON,
@@ -188,7 +198,7 @@ def _print_table(found: "Answer", limit: int) -> None:
         show_default=True,
         help="Where the page goes; a file that exists is replaced.",
     ),
-    option("--run", "run_id", metavar="N", type=int, help="Another run than the last."),
+    option("--run", "run_id", metavar="N", type=RUN_NUMBER, help="Another run than the last."),
     DSN,
     SCHEMA,
 )
