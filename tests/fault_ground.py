@@ -322,6 +322,18 @@ class Halting:
         """Return what it wrote to stderr."""
         return self._said if self._errors.closed else self._read_errors()
 
+    def wait_until_said(self, text: str) -> None:
+        """Wait until it has written a text to stderr.
+
+        Raises:
+            AssertionError: it ended, or took too long.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while text not in self.said():
+            assert self.process.poll() is None, f"ended before {text!r}: {self.said()}"
+            assert time.monotonic() < deadline, f"no {text!r}: {self.said()}"
+            time.sleep(0.01)
+
     def _read_errors(self) -> str:
         self._errors.seek(0)
         return self._errors.read().decode()

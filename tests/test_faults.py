@@ -25,6 +25,7 @@ from fault_ground import (
     cells,
     check_after,
     count_differences,
+    end_sessions,
     halted,
     points_while_locked,
     random_cell,
@@ -221,6 +222,28 @@ def test_a_run_begins_anew_where_the_server_failed_in_passing(
         assert "trying again in 2 s" in run.said()
         assert read_star(dsn) == ground.after
         check_after(ground, command, dsn, f"{fault}, retried")
+
+
+@pytest.mark.parametrize("command", BOTH)
+@pytest.mark.parametrize("point", ["start", "lock taken", "mid-COPY", "users merged"])
+def test_a_run_that_finds_the_server_full_begins_anew(
+    ground: Ground, command: str, point: str
+) -> None:
+    """Whether its first connection is refused, or the one after its sessions were ended."""
+    with ground.database() as dsn, halted(ground, command, point, dsn, "--retries=5") as run:
+        with contextlib.ExitStack() as stack:
+            if point != "start":
+                assert end_sessions(Cell(ground, command, POINTS[point], dsn, None, run))
+            with pytest.raises(psycopg.OperationalError, match="too many clients"):
+                while True:
+                    stack.enter_context(psycopg.connect(dsn))
+            run.go()
+            run.wait_until_said("too many clients")
+            TOTALS.fired += 1
+        assert run.end() == REJECTED, run.said()
+        assert "trying again in" in run.said()
+        assert read_star(dsn) == ground.after
+        check_after(ground, command, dsn, "server full")
 
 
 def test_a_load_that_met_a_deadlock_begins_anew(ground: Ground) -> None:
