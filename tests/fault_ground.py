@@ -683,6 +683,15 @@ def count_differences(expected: Star, star: Star) -> None:
     assert (lost, doubled) == (0, 0)
 
 
+def take_all_connections(stack: contextlib.ExitStack, dsn: str) -> None:
+    """Connect until the server is full."""
+    try:
+        while True:
+            stack.enter_context(psycopg.connect(dsn))
+    except psycopg.OperationalError as error:
+        assert "too many clients" in str(error)
+
+
 def wait_until_somebody_waits(dsn: str) -> None:
     """Wait until a session of this database waits for a lock."""
     waits = """
