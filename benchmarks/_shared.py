@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparkify_bulk import render
-from sparkify_bulk.measure import Measured, measure
+from sparkify_bulk.bench.measure import Measured, measure
+from sparkify_bulk.commands import render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparkify_bulk.bench import Place
+    from sparkify_bulk.bench.comparison import Place
 
 
 HEADINGS = {

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sparkify_bulk import bench, embedded
-from sparkify_bulk.bench import Ground, Sizes
+from sparkify_bulk.bench import comparison
+from sparkify_bulk.bench.comparison import Ground, Sizes
+from sparkify_bulk.database import embedded
 
 SIZES = {"rows": 1000, "events": 2000, "songs": 200, "slow-events": 20_000, "seed": 1, "rounds": 3}
 
@@ -59,8 +60,8 @@ def grounds(dsn: str) -> Iterator[Callable[[Sizes], Ground]]:
 
         def ground(sizes: Sizes) -> Ground:
             if sizes not in opened:
-                tree = stack.enter_context(bench.generated(sizes))
-                opened[sizes] = stack.enter_context(bench.open_ground(dsn, tree))
+                tree = stack.enter_context(comparison.generated(sizes))
+                opened[sizes] = stack.enter_context(comparison.open_ground(dsn, tree))
             return opened[sizes]
 
         yield ground

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from _shared import numbers, parser, show
 
-from sparkify_bulk.extract import Books, extract
-from sparkify_bulk.manifest import make_manifest
+from sparkify_bulk.extract.batch import Books, extract
+from sparkify_bulk.source.manifest import make_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

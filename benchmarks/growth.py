@@ -12,7 +12,7 @@ from typing import Any
 
 from _shared import median, numbers, parser, run_product, show
 
-from sparkify_bulk import bench
+from sparkify_bulk.bench import comparison
 
 
 def main() -> None:
@@ -24,10 +24,10 @@ def main() -> None:
     arguments.add_argument("--jobs", type=numbers, default="1,2", help="workers")
     given = arguments.parse_args()
     rows: list[dict[str, Any]] = []
-    with bench.open_place(given.dsn) as place:
+    with comparison.open_place(given.dsn) as place:
         for events in given.sizes:
-            sizes = bench.Sizes(events, max(1, events // 10), given.seed, given.days)
-            with bench.generated(sizes) as data:
+            sizes = comparison.Sizes(events, max(1, events // 10), given.seed, given.days)
+            with comparison.generated(sizes) as data:
                 # One before the others, untimed, reads every file.
                 run_product(place, "reload", data, place.prefix)
                 measured: dict[int, list[Any]] = {jobs: [] for jobs in given.jobs}

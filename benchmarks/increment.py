@@ -19,8 +19,8 @@ from typing import Any
 
 from _shared import median, numbers, parser, run_product, show, succeeded
 
-from sparkify_bulk import bench
-from sparkify_bulk.measure import measure
+from sparkify_bulk.bench import comparison
+from sparkify_bulk.bench.measure import measure
 
 FIRST_NIGHT = dt.date(2024, 6, 5)
 """The day after the generated month."""
@@ -35,11 +35,11 @@ def main() -> None:
     arguments.add_argument("--day", type=int, default=30_000, help="events of a day")
     given = arguments.parse_args()
     with contextlib.ExitStack() as stack:
-        place = stack.enter_context(bench.open_place(given.dsn))
+        place = stack.enter_context(comparison.open_place(given.dsn))
         stars: dict[int, tuple[Path, str]] = {}
         for events in given.sizes:
-            sizes = bench.Sizes(events, given.songs, given.seed)
-            data = stack.enter_context(bench.generated(sizes))
+            sizes = comparison.Sizes(events, given.songs, given.seed)
+            data = stack.enter_context(comparison.generated(sizes))
             stars[events] = data, f"{place.prefix}_{events}"
             run_product(place, "reload", data, stars[events][1])
         measured: dict[int, list[Any]] = {events: [] for events in stars}
@@ -62,7 +62,7 @@ def _add_day(data: Path, day: dt.date, given: Any) -> None:  # noqa: ANN401 - ar
     with tempfile.TemporaryDirectory(prefix="sparkify-bench-") as made:
         words = [made, f"--events={given.day}", f"--songs={given.songs}", f"--seed={given.seed}"]
         when = [f"--start={day}", "--days=1"]
-        script = str(bench.folder() / "generate.py")
+        script = str(comparison.folder() / "generate.py")
         succeeded(measure([sys.executable, script, *words, *when]))
         shutil.copytree(Path(made, "log_data"), data / "log_data", dirs_exist_ok=True)
 

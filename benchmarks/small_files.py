@@ -21,8 +21,8 @@ from typing import Any
 
 from _shared import median, numbers, parser, show, succeeded
 
-from sparkify_bulk import bench
-from sparkify_bulk.measure import Measured, measure
+from sparkify_bulk.bench import comparison
+from sparkify_bulk.bench.measure import Measured, measure
 
 PIECES = 100
 
@@ -40,10 +40,10 @@ def main() -> None:
         return
     rows = []
     for files in given.files:
-        with bench.generated(bench.Sizes(1, files, given.seed)) as data:
+        with comparison.generated(comparison.Sizes(1, files, given.seed)) as data:
             rows.append(_measure("songs", data / "song_data", given))
     with (
-        bench.generated(bench.Sizes(given.events, 1, given.seed)) as data,
+        comparison.generated(comparison.Sizes(given.events, 1, given.seed)) as data,
         tempfile.TemporaryDirectory(prefix="sparkify-bench-") as small,
     ):
         _cut(data / "log_data", Path(small))
@@ -73,9 +73,9 @@ def _measure(kind: str, folder: Path, given: argparse.Namespace) -> dict[str, An
 
 def _read(kind: str, folder: str, jobs: int) -> None:
     """List, read and parse as a run does."""
-    from sparkify_bulk.extract import Books, extract  # noqa: PLC0415 - not in the measured part
-    from sparkify_bulk.manifest import KINDS, Batch, listing, make_manifest  # noqa: PLC0415
+    from sparkify_bulk.extract.batch import Books, extract  # noqa: PLC0415 - not in the measured part
     from sparkify_bulk.settings import Settings  # noqa: PLC0415
+    from sparkify_bulk.source.manifest import KINDS, Batch, listing, make_manifest  # noqa: PLC0415
 
     def accepted(batch: Batch) -> int:
         books = Books(batch.files)

@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 from psycopg import sql
 
-from sparkify_bulk import stage, statements
-from sparkify_bulk.connection import Connection, connect
+from sparkify_bulk import statements
+from sparkify_bulk.database.connection import Connection, connect
+from sparkify_bulk.loading import stage
 
 TABLE = "staged_songplays"
 COPY = sql.SQL("COPY bench.{} ({}) FROM STDIN ({})")

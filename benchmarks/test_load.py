@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from sparkify_bulk import bench
-from sparkify_bulk.bench import Ground, Sizes
+from sparkify_bulk.bench import comparison
+from sparkify_bulk.bench.comparison import Ground, Sizes
 
-CONTENDERS = [contender for contender in bench.contenders().values() if not contender.missing]
+CONTENDERS = [contender for contender in comparison.contenders().values() if not contender.missing]
 
 
 @pytest.mark.benchmark(group="load")
@@ -22,7 +22,7 @@ def test_load(
     benchmark: Any,  # noqa: ANN401 - pytest-benchmark has no types
     request: pytest.FixtureRequest,
     grounds: Callable[[Sizes], Ground],
-    contender: bench.Contender,
+    contender: comparison.Contender,
 ) -> None:
     """Load the tree; the star is the product's, or no time is reported."""
     option = request.config.getoption
@@ -35,14 +35,14 @@ def test_load(
     measured = []
 
     def load() -> None:
-        measured.append(bench.launch(ground, contender))
+        measured.append(comparison.launch(ground, contender))
 
     def judge() -> None:
-        bench.judge(ground, contender, measured[-1])
+        comparison.judge(ground, contender, measured[-1])
 
     benchmark.pedantic(
         load,
-        setup=lambda: bench.checkpoint(ground.connection) and None,
+        setup=lambda: comparison.checkpoint(ground.connection) and None,
         teardown=judge,
         rounds=option("--rounds"),
     )

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import click
 
-from sparkify_bulk import cli, diagram, doctor, metrics, picture, statements
+from sparkify_bulk import cli, statements
 from sparkify_bulk.commands.options import variables
+from sparkify_bulk.doctor import checks as doctor
+from sparkify_bulk.reporting import diagram, metrics, picture
 from sparkify_bulk.settings import DEFAULT_SCHEMA
 from sparkify_bulk.tables import STAR
 

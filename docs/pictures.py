@@ -24,7 +24,7 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
-from sparkify_bulk import embedded
+from sparkify_bulk.database import embedded
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"

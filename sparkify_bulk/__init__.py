@@ -86,7 +86,7 @@ def ask(question: str, *, dsn: str | None = None, schema: str = DEFAULT_SCHEMA) 
 
 
 def _run(command: str, data: str | PathLike[str] | None, options: Options) -> "Report":
-    from sparkify_bulk.manifest import listing  # noqa: PLC0415 - `--version` needs none of this
+    from sparkify_bulk.source.manifest import listing  # noqa: PLC0415 - `--version` needs none of this
 
     settings = _settings(data, options)
     with listing(settings, read=command == "reload") as listers:

@@ -14,13 +14,13 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from sparkify_bulk import statements
-from sparkify_bulk.connection import Connection
+from sparkify_bulk.database.connection import Connection
+from sparkify_bulk.database.transaction import mark_table, use_schemas
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
-from sparkify_bulk.manifest import Kind, Known
-from sparkify_bulk.reader import escape
 from sparkify_bulk.report import Report
 from sparkify_bulk.settings import Schemas
-from sparkify_bulk.stage import mark_table, use_schemas
+from sparkify_bulk.source.manifest import Kind, Known
+from sparkify_bulk.source.reader import escape
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,17 @@ from itertools import islice
 
 import psycopg
 
-from sparkify_bulk import ledger, marks, merge, shrink, state
-from sparkify_bulk.build import build_star
-from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
-from sparkify_bulk.connection import Connection
+from sparkify_bulk import ledger
+from sparkify_bulk.database.transaction import use_schemas
 from sparkify_bulk.errors import BooksError, DatabaseError, SparkifyBulkError, UsageError
-from sparkify_bulk.estimate import Estimate, estimate
-from sparkify_bulk.extract import UNREADABLE, Extract, concat_frames, digest_file, retry
-from sparkify_bulk.manifest import KINDS, Kind, Known, Manifest, describe_left_out, make_manifest
-from sparkify_bulk.merge import Difference
-from sparkify_bulk.reader import Lister
+from sparkify_bulk.extract.batch import UNREADABLE, Extract, concat_frames, digest_file, retry
+from sparkify_bulk.loading import marks, merge, shrink, state
+from sparkify_bulk.loading.collect import prepare_staging, run_lanes, stage_kind
+from sparkify_bulk.loading.estimate import Estimate, estimate
+from sparkify_bulk.loading.merge import Difference
+from sparkify_bulk.loading.rebuild import build_star
+from sparkify_bulk.loading.stage import Target, see_staging, stage_again, unsee_staging
+from sparkify_bulk.loading.switch import Swap, losses, switch
 from sparkify_bulk.report import Report, count, show_age
 from sparkify_bulk.run import (
     Run,
@@ -36,14 +37,15 @@ from sparkify_bulk.run import (
     stop_watch,
 )
 from sparkify_bulk.settings import Settings, schemas
-from sparkify_bulk.stage import (
-    Target,
-    see_staging,
-    stage_again,
-    unsee_staging,
-    use_schemas,
+from sparkify_bulk.source.manifest import (
+    KINDS,
+    Kind,
+    Known,
+    Manifest,
+    describe_left_out,
+    make_manifest,
 )
-from sparkify_bulk.switch import Swap, losses, switch
+from sparkify_bulk.source.reader import Lister
 from sparkify_bulk.tables import NAMES
 
 logger = logging.getLogger("sparkify_bulk")
@@ -101,7 +103,7 @@ def verify(settings: Settings, watch: Watch | None = None) -> tuple[Report, list
         SparkifyBulkError: the run failed, or there is no star.
     """
     with open_run("verify", settings, watch or Unwatched()) as run:
-        require_star(run.control, run.schemas.star)
+        state.require_star(run.control, run.schemas.star)
         build_star(run, _list_files(run), slowly=True)
         with phase(run, "compare"), run.control.transaction():
             merge.prepare(run.control)
@@ -133,7 +135,7 @@ def replay(
     """
     with open_run("replay", settings, watch or Unwatched()) as run:
         run.grows = True
-        require_star(run.control, run.schemas.star)
+        state.require_star(run.control, run.schemas.star)
         if run_id is not None:
             ledger.choose_run(run.control, run.schemas.ledger, run_id)
         run.last = state.require_same_run(run.control, run.schemas)
@@ -168,22 +170,6 @@ def plan(settings: Settings) -> tuple[dict[Kind, Manifest], Estimate | None]:
         past = ledger.past_runs(connection, names.ledger)
     size = sum(manifest.size for manifest in manifests.values())
     return manifests, estimate(past, size)
-
-
-def require_star(connection: Connection, star: str) -> None:
-    """Refuse to go on where there is no star.
-
-    Raises:
-        SparkifyBulkError: there is none.
-    """
-    if not state.star_exists(connection, star):
-        raise SparkifyBulkError(
-            f"there is no star in the schema {star}",
-            hint="make one with sparkify-bulk reload DATA, or name another by --schema",
-        )
-
-
-# --- the two main stories -------------------------------------------------------------------------
 
 
 def _persist(story: _Story, settings: Settings, watch: Watch, listers: Listers | None) -> Report:

@@ -22,13 +22,15 @@ from psycopg.adapt import Loader
 from psycopg.types.numeric import FloatLoader
 from psycopg.types.string import TextLoader
 
-from sparkify_bulk import pipeline, session, statements
-from sparkify_bulk.connection import Connection
+from sparkify_bulk import statements
+from sparkify_bulk.database import session
+from sparkify_bulk.database.connection import Connection
+from sparkify_bulk.database.transaction import use_schemas
 from sparkify_bulk.errors import QueryError, SparkifyBulkError, UsageError
+from sparkify_bulk.loading import state
 from sparkify_bulk.redaction import printable, printable_json
 from sparkify_bulk.run import open_connection
 from sparkify_bulk.settings import check_schema
-from sparkify_bulk.stage import use_schemas
 
 if TYPE_CHECKING:
     import polars as pl
@@ -82,7 +84,7 @@ def answer(connection: Connection, star: str, text: str, shape: Shape) -> Iterat
         raise UsageError("there is no SQL to run", hint="give one SELECT")
     with connection.transaction(force_rollback=True):
         connection.execute("SET TRANSACTION READ ONLY")
-        pipeline.require_star(connection, star)
+        state.require_star(connection, star)
         use_schemas(connection, star)
         # A cursor is planned for its first rows; these are read to the end.
         connection.execute("SET LOCAL cursor_tuple_fraction = 1")

@@ -19,14 +19,9 @@ from typing import Protocol
 
 import psycopg
 
-from sparkify_bulk import (
-    ledger,
-    marks,
-    merge,
-    rights,
-    session,
-)
-from sparkify_bulk.connection import (
+from sparkify_bulk import ledger
+from sparkify_bulk.database import rights, session
+from sparkify_bulk.database.connection import (
     Connection,
     backend_seconds,
     check_server,
@@ -40,14 +35,16 @@ from sparkify_bulk.connection import (
     tell_of_pooler,
     warn_of_weak_tls,
 )
+from sparkify_bulk.database.session import Session
+from sparkify_bulk.database.transaction import lock_timeout, use_schemas
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError, StarBusyError, exit_code_of
 from sparkify_bulk.errors import describe as describe_error
-from sparkify_bulk.lanes import Step
-from sparkify_bulk.manifest import KINDS, Kind
+from sparkify_bulk.loading import marks
+from sparkify_bulk.loading.lanes import Step
+from sparkify_bulk.loading.stage import Target, see_staging, unsee_staging
 from sparkify_bulk.report import InputReport, Phase, Report
-from sparkify_bulk.session import Session
 from sparkify_bulk.settings import Schemas, Settings, schemas
-from sparkify_bulk.stage import Target, see_staging, unsee_staging, use_schemas
+from sparkify_bulk.source.manifest import KINDS, Kind
 
 logger = logging.getLogger("sparkify_bulk")
 
@@ -235,7 +232,7 @@ def find_server(dsn: str | None, tell: Callable[[str], None] = logger.info) -> t
         return dsn, ""
     if libpq_is_configured():
         return "", ""
-    from sparkify_bulk import embedded  # noqa: PLC0415 - only where it is needed
+    from sparkify_bulk.database import embedded  # noqa: PLC0415 - only where it is needed
 
     server = embedded.ensure_running(tell=tell)
     logger.warning(
@@ -309,7 +306,7 @@ def lock_name(star: str) -> str:
 def _wait_for_lock(connection: Connection, key: tuple[str], seconds: float) -> bool:
     """Let the server wait for the lock, so that the next in the queue gets it at once."""
     try:
-        with merge.lock_timeout(connection, seconds):
+        with lock_timeout(connection, seconds):
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", key)
     except psycopg.errors.LockNotAvailable:
         return False

@@ -13,7 +13,7 @@ from fault_ground import TOTALS
 from servers import Server, running
 from trees import Tree
 
-from sparkify_bulk.connection import Connection
+from sparkify_bulk.database.connection import Connection
 
 ROOT = Path(__file__).parent.parent
 SERVER = os.environ.get("SPARKIFY_BULK_TEST_SERVER", "18")

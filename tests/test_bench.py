@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sparkify_bulk import bench, measure
-from sparkify_bulk.bench import BenchError, Contender, Ground
-from sparkify_bulk.connection import Connection
+from sparkify_bulk.bench import comparison, measure
+from sparkify_bulk.bench.comparison import BenchError, Contender, Ground
+from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.errors import UsageError
 
 COMMAND = str(Path(sys.executable).parent / "sparkify-bulk")
@@ -32,7 +32,7 @@ def schemas(connection: Connection) -> list[str]:
 @pytest.fixture
 def ground(database: str, committed: Path) -> Iterator[Ground]:
     """Open a ground with the repository's sample."""
-    with bench.open_ground(database, committed) as opened:
+    with comparison.open_ground(database, committed) as opened:
         yield opened
 
 
@@ -45,7 +45,7 @@ def script(folder: Path, body: str) -> Contender:
 
 def copied(ground: Ground, *changes: str) -> str:
     """Return a script that takes the product's star as its own, with changes."""
-    floor = bench.contenders()["floor"].script
+    floor = comparison.contenders()["floor"].script
     return (
         "import runpy, sys, psycopg\n"
         "dsn, schema, data = sys.argv[1:]\n"
@@ -193,20 +193,20 @@ def test_a_contender_with_another_star_has_no_time(
 ) -> None:
     """A row, a value, a column, a key or an index that differs is a failure that names it."""
     with pytest.raises(BenchError) as error:
-        bench.compete(ground, script(tmp_path, copied(ground, change)))
+        comparison.compete(ground, script(tmp_path, copied(ground, change)))
     assert said in error.value.message
 
 
 def test_the_surrogate_key_may_differ(ground: Ground, tmp_path: Path) -> None:
     """Stars that differ in songplay_id alone are equal."""
     change = "UPDATE songplays SET songplay_id = songplay_id + 1000000"
-    assert bench.compete(ground, script(tmp_path, copied(ground, change))).seconds > 0
+    assert comparison.compete(ground, script(tmp_path, copied(ground, change))).seconds > 0
 
 
 def test_a_contender_that_fails_says_why(ground: Ground, tmp_path: Path) -> None:
     """A script that ends with an error is a failure with its last words, not a time."""
     with pytest.raises(BenchError, match="wrong failed with code 1: ValueError: no such luck"):
-        bench.compete(ground, script(tmp_path, "raise ValueError('no such luck')"))
+        comparison.compete(ground, script(tmp_path, "raise ValueError('no such luck')"))
 
 
 def test_one_failure_does_not_end_the_comparison(
@@ -214,10 +214,12 @@ def test_one_failure_does_not_end_the_comparison(
 ) -> None:
     """The others are timed; who failed has an error and no times."""
     wrong = script(tmp_path, "raise SystemExit('no')")
-    floor = bench.contenders()["floor"]
-    monkeypatch.setattr(bench, "contenders", lambda: {"wrong": wrong, "floor": floor})
-    sizes = bench.Sizes(0, 0, 0)
-    document = bench.bench(database, committed, sizes=sizes, rounds=1, names=["wrong", "floor"])
+    floor = comparison.contenders()["floor"]
+    monkeypatch.setattr(comparison, "contenders", lambda: {"wrong": wrong, "floor": floor})
+    sizes = comparison.Sizes(0, 0, 0)
+    document = comparison.bench(
+        database, committed, sizes=sizes, rounds=1, names=["wrong", "floor"]
+    )
     failed, timed = document["contenders"]
     assert (failed["median_seconds"], failed["rounds"]) == (None, [])
     assert failed["error"] == "wrong failed with code 1: no"
@@ -234,10 +236,10 @@ def test_the_floor_is_the_finished_star(
     """The floor ends in the product's star, whether the server reads the files or is sent them."""
     assert ground.floor_reads
     ground.floor_reads = reads
-    monkeypatch.setattr(bench, "_drop", lambda *_: None)
-    bench.compete(ground, bench.contenders()["floor"])
+    monkeypatch.setattr(comparison, "_drop", lambda *_: None)
+    comparison.compete(ground, comparison.contenders()["floor"])
     made = f"{ground.place.prefix}_floor"
-    assert bench.differences(ground.connection, made, ground.star) == []
+    assert comparison.differences(ground.connection, made, ground.star) == []
     rows = ground.connection.execute(f"TABLE {made}.songplays ORDER BY 1").fetchall()
     theirs = ground.connection.execute(f"TABLE {ground.star}.songplays ORDER BY 1").fetchall()
     assert rows == theirs
@@ -256,10 +258,10 @@ def test_a_server_that_may_not_read_files_is_sent_the_bytes(
     connection.execute(f"GRANT CREATE ON DATABASE {connection.info.dbname} TO bench_plain")
     try:
         dsn = psycopg.conninfo.make_conninfo(database, user="bench_plain")
-        with bench.open_ground(dsn, committed) as ground:
+        with comparison.open_ground(dsn, committed) as ground:
             assert not ground.floor_reads
             assert not ground.checkpoints
-            bench.compete(ground, bench.contenders()["floor"])
+            comparison.compete(ground, comparison.contenders()["floor"])
         assert schemas(connection) == []
     finally:
         connection.execute("DROP OWNED BY bench_plain")
@@ -273,20 +275,20 @@ def test_contenders_are_found_in_their_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scripts of the second set are contenders too; one whose imports are missing says which."""
-    assert set(bench.contenders()) >= FIRST_SET
-    (tmp_path / "contenders").symlink_to(bench.folder() / "contenders")
+    assert set(comparison.contenders()) >= FIRST_SET
+    (tmp_path / "contenders").symlink_to(comparison.folder() / "contenders")
     (tmp_path / "others").mkdir()
     (tmp_path / "others" / "some_tool.py").write_text('"""Some tool."""\nimport no_such_tool.x\n')
     (tmp_path / "others" / "_shared.py").write_text("")
     (tmp_path / "others" / "here.py").write_text('"""Here."""\nimport _shared, json\n')
-    monkeypatch.setattr(bench, "folder", lambda: tmp_path)
-    found = bench.contenders()
+    monkeypatch.setattr(comparison, "folder", lambda: tmp_path)
+    found = comparison.contenders()
     assert found["some-tool"].missing == ("no_such_tool",)
     assert found["here"].missing == ()
-    assert "here" not in {contender.name for contender in bench.choose([])}
-    assert [contender.name for contender in bench.choose(["here"])] == ["here"]
+    assert "here" not in {contender.name for contender in comparison.choose([])}
+    assert [contender.name for contender in comparison.choose(["here"])] == ["here"]
     with pytest.raises(UsageError, match="some-tool needs no_such_tool"):
-        bench.choose(["some-tool"])
+        comparison.choose(["some-tool"])
 
 
 def test_unknown_contenders_are_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -306,7 +308,7 @@ def test_unknown_contenders_are_refused_before_anything_runs(tmp_path: Path) -> 
 
 def test_no_password_reaches_the_process_list(database: str) -> None:
     """Contenders get the password by the environment, not by an argument."""
-    dsn, environment = bench._for_contenders(f"{database} password=hush", "bench")  # noqa: SLF001
+    dsn, environment = comparison._for_contenders(f"{database} password=hush", "bench")  # noqa: SLF001
     assert "hush" not in dsn
     assert environment["PGPASSWORD"] == "hush"
 

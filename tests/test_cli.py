@@ -20,7 +20,7 @@ from trees import Tree, event, query, read_star, song
 
 import sparkify_bulk
 from sparkify_bulk import cli
-from sparkify_bulk.connection import Connection
+from sparkify_bulk.database.connection import Connection
 
 COMMAND = str(Path(sys.executable).parent / "sparkify-bulk")
 

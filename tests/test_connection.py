@@ -16,7 +16,7 @@ from servers import LOCKED_ROLE, Server, running
 from trees import Tree, event, query
 
 import sparkify_bulk
-from sparkify_bulk.connection import check_server, connect, describe, is_passing
+from sparkify_bulk.database.connection import check_server, connect, describe, is_passing
 from sparkify_bulk.errors import DatabaseError
 
 SECRET = "correct%20horse"  # noqa: S105 - opens nothing

@@ -26,18 +26,19 @@ from test_cli import COMMAND
 from trees import Tree, event, query, song
 
 import sparkify_bulk
-from sparkify_bulk import cli, doctor
-from sparkify_bulk.doctor import Diagnosis, Finding
+from sparkify_bulk import cli
+from sparkify_bulk.doctor import checks
+from sparkify_bulk.doctor.checks import Diagnosis, Finding
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
 
 ROLE = "Nightly loader"
-NAMES = [check.__name__.replace("_", " ") for check in doctor.CHECKS]
+NAMES = [check.__name__.replace("_", " ") for check in checks.CHECKS]
 
 
 def look(dsn: str | None, data: Path | None = None, **asked: Any) -> Diagnosis:
     """Let the doctor look at a database, and at a tree of input if there is any."""
     folders = {"songs": data / "song_data", "logs": data / "log_data"} if data else {}
-    return doctor.diagnose(dsn=dsn, **{"schema": "sparkify"} | folders | asked)
+    return checks.diagnose(dsn=dsn, **{"schema": "sparkify"} | folders | asked)
 
 
 def of(diagnosis: Diagnosis, name: str) -> Finding:
@@ -263,7 +264,7 @@ def test_a_clock_that_is_off_warns(database: str, monkeypatch: pytest.MonkeyPatc
     """Both ways, by more than two seconds."""
     right = time.time
     for seconds, said in ((60, "60.0 s behind"), (-60, "60.0 s ahead of")):
-        monkeypatch.setattr(doctor.time, "time", lambda seconds=seconds: right() + seconds)
+        monkeypatch.setattr(checks.time, "time", lambda seconds=seconds: right() + seconds)
         found = of(look(database), "clock")
         assert found.status == "warning"
         assert said in found.found
@@ -317,7 +318,7 @@ def test_too_little_room_fails(database: str, small: Tree, monkeypatch: pytest.M
     assert found.status == "failure"
     assert "a reload needs about" in found.found
     assert "make room" in found.hint
-    monkeypatch.setattr(doctor, "is_here", lambda _: False)
+    monkeypatch.setattr(checks, "is_here", lambda _: False)
     elsewhere = of(look(database, small.root), "disk")
     assert elsewhere.status == "not asked"
     assert "can't be known: the server is elsewhere; a reload needs about" in elsewhere.found
@@ -528,7 +529,8 @@ def test_input_one_may_not_read_is_named(database: str, tree: Tree) -> None:
     folder.chmod(0)
     tree.let_all_in()
     script = (
-        "import os, sys, sparkify_bulk.cli as c, sparkify_bulk.doctor, sparkify_bulk.render\n"
+        "import os, sys, sparkify_bulk.cli as c\n"
+        "import sparkify_bulk.doctor.checks, sparkify_bulk.commands.render\n"
         "os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))\n"
         "sys.argv[1:] = ['doctor', *sys.argv[2:]]; c.main()"
     )
@@ -548,7 +550,7 @@ def test_only_so_many_files_are_looked_at(
     database: str, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A million files don't hold the doctor up; what they need is said to be more."""
-    monkeypatch.setattr(doctor, "_MOST_FILES", 3)
+    monkeypatch.setattr(checks, "_MOST_FILES", 3)
     for number in range(5):
         tree.songs(f"{number}.json", song(number))
     diagnosis = look(database, tree.root)
@@ -590,7 +592,7 @@ def test_a_lock_on_the_star_does_not_hold_the_doctor_up(
 ) -> None:
     """Who locks the star exclusively lets every other check go on."""
     sparkify_bulk.reload(small.root, dsn=database)
-    monkeypatch.setitem(doctor._LIMITS, "lock_timeout", "10ms")  # noqa: SLF001
+    monkeypatch.setitem(checks._LIMITS, "lock_timeout", "10ms")  # noqa: SLF001
     with psycopg.connect(database) as other:
         other.execute("LOCK TABLE sparkify.songplays IN ACCESS EXCLUSIVE MODE")
         diagnosis = look(database, small.root)

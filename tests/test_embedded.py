@@ -22,7 +22,7 @@ import pytest
 from servers import free_port
 from test_cli import run
 
-from sparkify_bulk import embedded
+from sparkify_bulk.database import embedded
 from sparkify_bulk.errors import EmbeddedServerError
 
 IS_ROOT = os.geteuid() == 0

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from trees import MOMENT, Tree, event, lines, song
 
-from sparkify_bulk import extract as extracting
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.extract import Books, Extract, Segment, extract
-from sparkify_bulk.manifest import Batch, Kind, make_manifest
-from sparkify_bulk.records import Reject
-from sparkify_bulk.transform import RULES
+from sparkify_bulk.extract import batch as extracting
+from sparkify_bulk.extract.batch import Books, Extract, Segment, extract
+from sparkify_bulk.extract.records import Reject
+from sparkify_bulk.source.manifest import Batch, Kind, make_manifest
+from sparkify_bulk.transform.rules import RULES
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -597,7 +597,7 @@ def test_a_file_that_grows_is_read_to_its_last_whole_line(
             file.write(b'ng"}')
         return data
 
-    monkeypatch.setattr("sparkify_bulk.reader.SMALL_BYTES", 0)
+    monkeypatch.setattr("sparkify_bulk.source.reader.SMALL_BYTES", 0)
     monkeypatch.setattr(extracting, "_pread", growing)
     frame, rejects, _ = read("events", tree.log_folder)
     assert (frame.height, rejects) == (1, [])

@@ -13,8 +13,9 @@ from test_cli import COMMAND, run
 from test_metrics import read
 from trees import Tree, event, query, song
 
-from sparkify_bulk import cli, notify, pipeline
+from sparkify_bulk import cli, pipeline
 from sparkify_bulk.report import Report
+from sparkify_bulk.reporting import notify
 
 NOTIFY = 'cat > {0}/report.json; echo "$SPARKIFY_BULK_EXIT_CODE $SPARKIFY_BULK_STATUS" > {0}/word'
 

@@ -26,11 +26,11 @@ from psycopg import sql
 from trees import MOMENT, Star, Tree, drop_star, event, lines, query, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk.extract import Segment, _parse, _salvage, concat_frames
-from sparkify_bulk.lanes import Lane
-from sparkify_bulk.manifest import Batch, Kind, make_manifest
-from sparkify_bulk.stage import Target, make_staging, stage_batch
-from sparkify_bulk.transform import RULES
+from sparkify_bulk.extract.batch import Segment, _parse, _salvage, concat_frames
+from sparkify_bulk.loading.lanes import Lane
+from sparkify_bulk.loading.stage import Target, make_staging, stage_batch
+from sparkify_bulk.source.manifest import Batch, Kind, make_manifest
+from sparkify_bulk.transform.rules import RULES
 
 # kind, key, JSON text of its value (None: key left out), reason of the reject or value of the row.
 CASES: list[tuple[Kind, str, str | None, str, Any]] = [

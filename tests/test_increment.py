@@ -22,15 +22,16 @@ from psycopg import sql
 from trees import MOMENT, Tree, drop_star, event, lines, query, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk import facts, pipeline
+from sparkify_bulk import pipeline
 from sparkify_bulk.cli import cli
-from sparkify_bulk.connection import connect
+from sparkify_bulk.database.connection import connect
 from sparkify_bulk.errors import SparkifyBulkError
-from sparkify_bulk.estimate import estimate
-from sparkify_bulk.manifest import Kind
-from sparkify_bulk.merge import Difference
+from sparkify_bulk.loading.estimate import estimate
+from sparkify_bulk.loading.merge import Difference
 from sparkify_bulk.report import Report
+from sparkify_bulk.reporting import facts
 from sparkify_bulk.settings import Settings, schemas
+from sparkify_bulk.source.manifest import Kind
 from sparkify_bulk.tables import NAMES
 
 _schemas = itertools.count(1)
@@ -207,7 +208,7 @@ def test_rehash_of_unchanged_files_reads_none_into_the_star(
     database: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, *, packed: bool
 ) -> None:
     """Files read in parts, and compressed ones, have the same digest when they are looked at."""
-    monkeypatch.setattr("sparkify_bulk.manifest.BATCH_BYTES", 1000)
+    monkeypatch.setattr("sparkify_bulk.source.manifest.BATCH_BYTES", 1000)
     data = lines(*(event(number) for number in range(40)))
     tree.logs("x.json.gz" if packed else "x.json", gzip.compress(data) if packed else data)
     sparkify_bulk.load(logs=tree.log_folder, dsn=database)

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from json_texts import ACCEPTED, FILES, LEFT_TO_US, REFUSED
 from trees import event, song
 
-from sparkify_bulk import extract as extracting
-from sparkify_bulk.extract import Books, extract
-from sparkify_bulk.manifest import Kind, make_manifest
-from sparkify_bulk.records import MAX_DEPTH, Reject, Rejection, decode_records
-from sparkify_bulk.transform import PARSED_EVENT, PARSED_SONG, RULES
+from sparkify_bulk.extract import batch as extracting
+from sparkify_bulk.extract.batch import Books, extract
+from sparkify_bulk.extract.records import MAX_DEPTH, Reject, Rejection, decode_records
+from sparkify_bulk.source.manifest import Kind, make_manifest
+from sparkify_bulk.transform.rules import PARSED_EVENT, PARSED_SONG, RULES
 
 # What a path makes of some files: rows as text, books and rejects.
 Outcome = tuple[list[str], list[tuple[int, ...]], list[Reject]]

@@ -6,8 +6,9 @@ import pytest
 from trees import Tree, event, query
 
 import sparkify_bulk
-from sparkify_bulk import doctor, ledger, pipeline
-from sparkify_bulk.connection import connect
+from sparkify_bulk import ledger, pipeline
+from sparkify_bulk.database.connection import connect
+from sparkify_bulk.doctor import checks
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.settings import Settings, schemas
 from sparkify_bulk.statements import columns
@@ -64,7 +65,7 @@ def test_a_ledger_of_another_version_is_refused_with_what_to_do(database: str, t
         assert "runs lacks table_states, files lacks root_id" in caught.value.message
     _, statement, command = caught.value.hint.splitlines()
     assert command == "sparkify-bulk reload DATA"
-    found = {one.name: one for one in doctor.diagnose(dsn=database, schema="sparkify").findings}
+    found = {one.name: one for one in checks.diagnose(dsn=database, schema="sparkify").findings}
     assert (found["record"].status, "another version" in found["record"].found) == ("failure", True)
     query(database, statement)
     sparkify_bulk.reload(**where)

@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 from trees import Tree, event, lines
 
-from sparkify_bulk import manifest as listing
 from sparkify_bulk.errors import UsageError
-from sparkify_bulk.manifest import make_manifest
+from sparkify_bulk.source import manifest as listing
+from sparkify_bulk.source.manifest import make_manifest
 
 
 def names(tree: Tree, **options: int) -> list[str]:
@@ -63,7 +63,7 @@ def test_batches_are_listed_as_they_are_asked_for(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first batches come before the last files are listed; every batch comes once, in order."""
-    monkeypatch.setattr("sparkify_bulk.reader.FILES", 1)
+    monkeypatch.setattr("sparkify_bulk.source.reader.FILES", 1)
     for number in range(5):
         tree.logs(f"{number}.json", b"x")
     made = make_manifest("events", str(tree.log_folder))

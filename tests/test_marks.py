@@ -7,8 +7,10 @@ import pytest
 from trees import Tree, event, query, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk import doctor, ledger, pipeline, state
+from sparkify_bulk import ledger, pipeline
+from sparkify_bulk.doctor import checks
 from sparkify_bulk.errors import SparkifyBulkError
+from sparkify_bulk.loading import state
 from sparkify_bulk.settings import Settings
 
 Story = Callable[[str, Tree], Any]
@@ -45,9 +47,9 @@ def small(tree: Tree) -> Tree:
     return tree
 
 
-def finding(dsn: str, name: str) -> doctor.Finding:
+def finding(dsn: str, name: str) -> checks.Finding:
     """Return what one check of the doctor's finds."""
-    diagnosis = doctor.diagnose(dsn=dsn, schema="sparkify")
+    diagnosis = checks.diagnose(dsn=dsn, schema="sparkify")
     return next(finding for finding in diagnosis.findings if finding.name == name)
 
 

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from sparkify_bulk import merge, statements
-from sparkify_bulk.connection import Connection
+from sparkify_bulk import statements
+from sparkify_bulk.database.connection import Connection
+from sparkify_bulk.database.transaction import use_schemas
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.gather import Doubtful
-from sparkify_bulk.stage import TABLES, use_schemas
+from sparkify_bulk.loading import merge
+from sparkify_bulk.loading.stage import TABLES
 from sparkify_bulk.tables import NAMES
+from sparkify_bulk.transform.reductions import Doubtful
 
 SECOND = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
 

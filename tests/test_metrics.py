@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sparkify_bulk import metrics
 from sparkify_bulk.report import Report
+from sparkify_bulk.reporting import metrics
 
 BEGAN = datetime(2026, 1, 2, 3, 30, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from trees import Tree, event, song
 
-from sparkify_bulk.extract import Books, extract
-from sparkify_bulk.manifest import Batch, Kind
-from sparkify_bulk.transform import RULES
+from sparkify_bulk.extract.batch import Books, extract
+from sparkify_bulk.source.manifest import Batch, Kind
+from sparkify_bulk.transform.rules import RULES
 
 MUTATIONS = 10_000
 # Bytes that mean something to a reader of JSON, and some that mean nothing anywhere.

@@ -16,7 +16,7 @@ from test_metrics import read
 from trees import Tree, song
 
 import sparkify_bulk
-from sparkify_bulk import metrics
+from sparkify_bulk.reporting import metrics
 
 PAGE = (ROOT / "docs" / "nightly.md").read_text()
 BIN = str(Path(sys.executable).parent)

@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 from trees import query
 
 import sparkify_bulk
-from sparkify_bulk import embedded
+from sparkify_bulk.database import embedded
 from sparkify_bulk.statements import questions
 
 DOCS = Path(__file__).parent.parent / "docs"

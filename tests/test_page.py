@@ -19,10 +19,10 @@ from test_cli import COMMAND
 from trees import MOMENT, Tree, event, query, song
 
 import sparkify_bulk
-from sparkify_bulk import facts, figures, page
-from sparkify_bulk.connection import Connection, connect
+from sparkify_bulk.database.connection import Connection, connect
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
-from sparkify_bulk.periods import MOST
+from sparkify_bulk.reporting import facts, figures, page
+from sparkify_bulk.reporting.periods import MOST
 
 DAY_MS = 86_400_000
 BAD = b'{"page": "NextSong"}'

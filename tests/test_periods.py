@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparkify_bulk import periods
+from sparkify_bulk.reporting import periods
 
 DAY = dt.date(2018, 11, 1)
 

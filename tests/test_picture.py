@@ -6,7 +6,7 @@ import subprocess
 import sys
 from xml.etree import ElementTree as ET
 
-from sparkify_bulk import picture
+from sparkify_bulk.reporting import picture
 from sparkify_bulk.tables import STAR
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -19,9 +19,9 @@ from servers import LOCKED_ROLE, Server
 from trees import Tree, event, query, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk import gather, merge, pipeline, stage
+from sparkify_bulk import pipeline
 from sparkify_bulk import run as run_module
-from sparkify_bulk.connection import Connection
+from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.errors import (
     BooksError,
     DatabaseError,
@@ -31,13 +31,15 @@ from sparkify_bulk.errors import (
     StarBusyError,
     UsageError,
 )
-from sparkify_bulk.extract import Books, Extract, extract
-from sparkify_bulk.manifest import Batch
-from sparkify_bulk.records import decode_records
+from sparkify_bulk.extract.batch import Books, Extract, extract
+from sparkify_bulk.extract.records import decode_records
+from sparkify_bulk.loading import merge, stage
 from sparkify_bulk.report import Report
 from sparkify_bulk.run import Unwatched, libpq_environment
 from sparkify_bulk.settings import Settings, schemas
+from sparkify_bulk.source.manifest import Batch
 from sparkify_bulk.tables import NAMES
+from sparkify_bulk.transform import reductions
 
 COMMANDS = ("reload", "load")
 BAD = {"page": "NextSong"}
@@ -284,7 +286,7 @@ def test_the_limit_of_rejects_ends_a_batch_under_way(
     star: str, tree: Tree, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past the limit a batch is read no further: the rejects until then are on record."""
-    monkeypatch.setattr("sparkify_bulk.extract.SALVAGE_REJECTS", 20)
+    monkeypatch.setattr("sparkify_bulk.extract.batch.SALVAGE_REJECTS", 20)
     before = read_star(star, surrogate=True)
     tree.logs("b.json", event(8), *[b"noise"] * 5000, event(9))
     with pytest.raises(RejectLimitError, match="20 records were rejected, 10 are allowed"):
@@ -331,7 +333,7 @@ def test_an_interrupt_ends_a_batch_under_way(
         if begun.wait(60):
             signal.pthread_kill(main, signal.SIGINT)
 
-    monkeypatch.setattr("sparkify_bulk.stage.extract", endless)
+    monkeypatch.setattr("sparkify_bulk.loading.stage.extract", endless)
     tree.logs("b.json", event(8))
     thread = threading.Thread(target=interrupt, args=(threading.main_thread().ident,))
     thread.start()
@@ -506,7 +508,7 @@ def test_plays_that_are_lost_where_they_are_given_songs_fail_the_run(
 ) -> None:
     """Where that is left to SQL."""
     before = read_star(star, surrogate=True)
-    monkeypatch.setattr(gather, "CREDITS_KEPT", 0)
+    monkeypatch.setattr(reductions, "CREDITS_KEPT", 0)
     fill = merge.fill
     monkeypatch.setattr(merge, "fill", lambda c, name: fill(c, name) - (name == "songplays"))
     with pytest.raises(BooksError, match="2 songplays were staged, 1 were merged"):
@@ -914,8 +916,8 @@ def test_what_does_not_fit_in_memory_is_left_to_sql(
     """With more songs, plays or users than are held in memory, a reload ends in the same star."""
     first = sparkify_bulk.reload(committed, dsn=database)
     before = read_star(database)
-    monkeypatch.setattr("sparkify_bulk.manifest.BATCH_FILES", 1)
-    monkeypatch.setattr(gather, limit, 0)
+    monkeypatch.setattr("sparkify_bulk.source.manifest.BATCH_FILES", 1)
+    monkeypatch.setattr(reductions, limit, 0)
     report = sparkify_bulk.reload(committed, dsn=database)
     assert read_star(database) == before
     assert report.tables == first.tables
@@ -928,7 +930,7 @@ def test_a_play_read_twice_within_a_batch_and_across_is_one_row(database: str, t
     tree.logs("a.json", event(1), event(2), event(1))
     tree.logs("b.json", event(3), event(2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sparkify_bulk.manifest.BATCH_FILES", 1)
+        patch.setattr("sparkify_bulk.source.manifest.BATCH_FILES", 1)
         report = sparkify_bulk.reload(tree.root, dsn=database)
     books = report.input.events
     assert (books.accepted, books.inserted, books.duplicates) == (5, 3, 2)

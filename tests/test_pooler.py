@@ -21,9 +21,13 @@ from test_session import by_database, known, reset_all
 from trees import Tree, event, query, read_star, slow_star, song
 
 import sparkify_bulk
-from sparkify_bulk import connection, doctor, marks, page, pipeline
+from sparkify_bulk import pipeline
 from sparkify_bulk import run as run_module
+from sparkify_bulk.database import connection
+from sparkify_bulk.doctor import checks
 from sparkify_bulk.errors import RejectLimitError
+from sparkify_bulk.loading import marks
+from sparkify_bulk.reporting import page
 from sparkify_bulk.settings import Settings
 
 SIZE = 8
@@ -177,7 +181,7 @@ def test_settings_are_set_in_each_transaction_that_a_pooler_lends(
         assert sparkify_bulk.ask("top_locations", dsn=pooled).height == 1
         with run_module.open_connection(pooled) as looking:
             page.write(looking, "sparkify", tree.root / "page.html", None)
-        assert doctor.diagnose(dsn=pooled, schema="sparkify").exit_code == 0
+        assert checks.diagnose(dsn=pooled, schema="sparkify").exit_code == 0
     reset_all(database)
     assert left_in_sessions(pooled) == []
     (tree.log_folder / "more.json").unlink()
@@ -219,7 +223,7 @@ def test_the_doctor_tells_of_a_pooler(pooled: str, tree: Tree) -> None:
     tree.logs("a.json", event())
     folders = {"songs": tree.song_folder, "logs": tree.log_folder}
     for _ in range(2):
-        diagnosis = doctor.diagnose(dsn=pooled, schema="sparkify", **folders)
+        diagnosis = checks.diagnose(dsn=pooled, schema="sparkify", **folders)
         (found,) = [f.found for f in diagnosis.findings if f.name == "connections"]
         assert re.match(r"a pooler is in between: a run takes \d+ of its", found)
         assert diagnosis.exit_code == 0, diagnosis

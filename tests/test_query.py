@@ -16,7 +16,7 @@ from test_cli import COMMAND, run
 from trees import query
 
 import sparkify_bulk
-from sparkify_bulk.connection import Connection, connect
+from sparkify_bulk.database.connection import Connection, connect
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
 from sparkify_bulk.query import answer, csv_lines, json_lines, question_text
 from sparkify_bulk.statements import questions

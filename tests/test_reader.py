@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sparkify_bulk import reader
-from sparkify_bulk.reader import (
+from sparkify_bulk.source import reader
+from sparkify_bulk.source.reader import (
     EVERYTHING,
     Entry,
     LeftOut,

@@ -24,9 +24,11 @@ from test_cli import run
 from trees import Tree, event, query, song
 
 import sparkify_bulk
-from sparkify_bulk import cli, doctor, redaction, stage
-from sparkify_bulk.connection import Connection, connect, parse_conninfo
+from sparkify_bulk import cli, redaction
+from sparkify_bulk.database.connection import Connection, connect, parse_conninfo
+from sparkify_bulk.doctor import checks
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
+from sparkify_bulk.loading import stage
 from sparkify_bulk.run import open_connection
 
 PACKAGE = Path(sparkify_bulk.__file__).parent
@@ -338,9 +340,9 @@ def test_verify_full_reaches_the_server_and_says_nothing(
     assert (found.status, found.found) == ("ok", "encrypted, and who answers is verified")
 
 
-def tls(dsn: str) -> doctor.Finding:
+def tls(dsn: str) -> checks.Finding:
     """Return what the doctor finds of a connection."""
-    diagnosis = doctor.diagnose(dsn=dsn, schema="sparkify")
+    diagnosis = checks.diagnose(dsn=dsn, schema="sparkify")
     (found,) = [finding for finding in diagnosis.findings if finding.name == "tls"]
     return found
 

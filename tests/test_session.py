@@ -15,8 +15,8 @@ from test_cli import run
 from trees import Tree, event, query, read_star, slow_star, song
 
 import sparkify_bulk
-from sparkify_bulk import session
-from sparkify_bulk.connection import connect
+from sparkify_bulk.database import session
+from sparkify_bulk.database.connection import connect
 from sparkify_bulk.errors import DatabaseError
 
 # Each of the settings, at a value that would end a run, or make it wrong or slow.

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from servers import Server
 
-from sparkify_bulk import embedded
+from sparkify_bulk.database import embedded
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(

@@ -11,12 +11,13 @@ import pytest
 from psycopg import sql
 from trees import Tree, event, query
 
-from sparkify_bulk import stage, statements
-from sparkify_bulk.connection import Connection
+from sparkify_bulk import statements
+from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.lanes import Lane
-from sparkify_bulk.manifest import Batch, make_manifest
-from sparkify_bulk.stage import Staged, Target, make_staging, stage_batch
+from sparkify_bulk.loading import stage
+from sparkify_bulk.loading.lanes import Lane
+from sparkify_bulk.loading.stage import Staged, Target, make_staging, stage_batch
+from sparkify_bulk.source.manifest import Batch, make_manifest
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ from psycopg import sql
 from trees import MOMENT, Tree, event, query, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk import doctor, ledger, pipeline, state
+from sparkify_bulk import ledger, pipeline
+from sparkify_bulk.doctor import checks
 from sparkify_bulk.errors import SparkifyBulkError
+from sparkify_bulk.loading import state
 from sparkify_bulk.settings import Settings
 
 
@@ -25,9 +27,9 @@ def star(database: str, tree: Tree) -> str:
     return database
 
 
-def record(dsn: str) -> doctor.Finding:
+def record(dsn: str) -> checks.Finding:
     """Return what the doctor finds of star and ledger."""
-    found = doctor.diagnose(dsn=dsn, schema="sparkify").findings
+    found = checks.diagnose(dsn=dsn, schema="sparkify").findings
     return next(finding for finding in found if finding.name == "record")
 
 
@@ -217,5 +219,5 @@ def test_the_newest_event_is_that_of_a_play_that_is_there(star: str, tree: Tree)
     assert sparkify_bulk.load(tree.root, dsn=star).newest_event == newest
     query(star, "TRUNCATE sparkify.songplays")
     assert sparkify_bulk.load(tree.root, dsn=star).newest_event is None
-    found = doctor.diagnose(dsn=star, schema="sparkify").findings
+    found = checks.diagnose(dsn=star, schema="sparkify").findings
     assert [f.found for f in found if f.name == "newest event"] == ["the star holds no event"]

@@ -11,8 +11,9 @@ from psycopg import sql
 from trees import Tree, event, song
 
 import sparkify_bulk
-from sparkify_bulk import ledger, merge, stage, statements
-from sparkify_bulk.connection import Connection
+from sparkify_bulk import ledger, statements
+from sparkify_bulk.database.connection import Connection
+from sparkify_bulk.loading import merge, stage
 from sparkify_bulk.settings import Schemas
 from sparkify_bulk.tables import NAMES
 

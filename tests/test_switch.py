@@ -11,9 +11,9 @@ from servers import Server
 from trees import Tree, event, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk import switch as switching
-from sparkify_bulk.connection import connect
+from sparkify_bulk.database.connection import connect
 from sparkify_bulk.errors import SparkifyBulkError
+from sparkify_bulk.loading import switch as switching
 
 # Seconds after which a switch that still hasn't come through fails its test.
 PATIENCE_SECONDS = 60.0

@@ -7,7 +7,7 @@ from trees import Tree, event, song
 
 import sparkify_bulk
 from sparkify_bulk import tables
-from sparkify_bulk.connection import Connection
+from sparkify_bulk.database.connection import Connection
 
 CONTRACT = {
     "songplays": "songplay_id start_time user_id level song_id artist_id session_id location"

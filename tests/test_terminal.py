@@ -22,9 +22,12 @@ from rich.console import Console
 from trees import Tree, event, song
 
 import sparkify_bulk
-from sparkify_bulk import bench, embedded, render, report, statements
+from sparkify_bulk import report, statements
+from sparkify_bulk.bench import comparison
+from sparkify_bulk.commands import render
+from sparkify_bulk.database import embedded
 from sparkify_bulk.errors import SparkifyBulkError
-from sparkify_bulk.records import REASONS
+from sparkify_bulk.extract.records import REASONS
 
 COMMAND = [sys.executable, "-m", "sparkify_bulk"]
 WIDTHS = (60, 80, 120)
@@ -136,7 +139,7 @@ def test_the_benchmarks_table_fits_the_terminal(width: int) -> None:
         "machine": {"processors": 2, "memory_bytes": 10**10, "processor": "x"},
         "rounds": 3,
         "contenders": [
-            {"name": name, "peak_rss_bytes": 10**9, **seconds} for name in bench.contenders()
+            {"name": name, "peak_rss_bytes": 10**9, **seconds} for name in comparison.contenders()
         ],
     }  # fmt: skip
     console = Console(width=width, color_system=None)

@@ -21,9 +21,9 @@ def _bench_option(*names: str, **attributes: Any) -> Callable[[Command], Command
 
 
 def _complete_contender(_context: object, _parameter: object, begun: str) -> list[str]:
-    from sparkify_bulk import bench
+    from sparkify_bulk.bench import comparison
 
-    return [name for name in bench.contenders() if name.startswith(begun)]
+    return [name for name in comparison.contenders() if name.startswith(begun)]
 
 
 @click.command(short_help="Time it against other ways, on your server.")
@@ -76,13 +76,14 @@ def bench(
 
     Example: sparkify-bulk bench --events 1000000 --songs 100000 --contender floor
     """
-    from sparkify_bulk import bench, render
+    from sparkify_bulk.bench import comparison
+    from sparkify_bulk.commands import render
 
     _make_folder(output)
     with talk.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
-        sizes = bench.Sizes(events, songs, seed)
-        document = bench.bench(dsn, data, sizes=sizes, rounds=rounds, names=names, watch=watch)
-    written = bench.write(document, output)
+        sizes = comparison.Sizes(events, songs, seed)
+        document = comparison.bench(dsn, data, sizes=sizes, rounds=rounds, names=names, watch=watch)
+    written = comparison.write(document, output)
     if as_json:
         talk.write_line(document)
     else:

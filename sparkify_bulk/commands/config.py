@@ -206,7 +206,7 @@ def config(context: click.Context, /, *, as_json: bool) -> None:
         for row in rows:
             talk.write_line(dict(zip(("setting", "value", "from"), row, strict=True)))
     else:
-        from sparkify_bulk import render
+        from sparkify_bulk.commands import render
 
         render.console().print(render.listing(("setting", "value", "from"), rows))
     # A setting of both commands is wrong in both.
@@ -276,7 +276,7 @@ def _origin(context: click.Context, parameter: click.Parameter) -> str:
 
 
 def _default_server() -> str:
-    from sparkify_bulk.connection import LIBPQ_VARIABLES
+    from sparkify_bulk.database.connection import LIBPQ_VARIABLES
 
     named = [name for name in LIBPQ_VARIABLES if os.environ.get(name)]
     return ", ".join(named) if named else "default: the embedded PostgreSQL"

@@ -30,8 +30,8 @@ def doctor(
 
     Example: sparkify-bulk doctor data --max-age 36h
     """
-    from sparkify_bulk import render
-    from sparkify_bulk.doctor import diagnose
+    from sparkify_bulk.commands import render
+    from sparkify_bulk.doctor.checks import diagnose
 
     diagnosis = diagnose(
         dsn=dsn,

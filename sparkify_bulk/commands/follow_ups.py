@@ -101,7 +101,7 @@ class FollowUps:
         return all(written)
 
     def _write_metrics(self, path: Path, report: "Report", exit_code: int) -> None:
-        from sparkify_bulk import metrics
+        from sparkify_bulk.reporting import metrics
 
         try:
             metrics.write(path, report, exit_code, self.schema, self._target())
@@ -113,7 +113,7 @@ class FollowUps:
 
     def _target(self) -> str:
         """Name the database by what was given, so that it has one name whether it is up or not."""
-        from sparkify_bulk.connection import libpq_is_configured, name_target
+        from sparkify_bulk.database.connection import libpq_is_configured, name_target
 
         if not self.dsn and not libpq_is_configured():
             return "embedded"
@@ -123,14 +123,15 @@ class FollowUps:
             return ""
 
     def _write_page(self, path: Path, run_id: int) -> None:
-        from sparkify_bulk import page, run
+        from sparkify_bulk import run
+        from sparkify_bulk.reporting import page
 
         with run.open_connection(self.dsn) as connection:
             page.write(connection, self.schema, path, run_id)
 
     def _notify(self, report: "Report", exit_code: int) -> None:
         if self.notify_command:
-            from sparkify_bulk import notify
+            from sparkify_bulk.reporting import notify
 
             notify.notify(self.notify_command, report, exit_code)
 

@@ -27,7 +27,7 @@ from sparkify_bulk.commands.options import (
     options,
 )
 from sparkify_bulk.errors import UsageError
-from sparkify_bulk.records import REASONS
+from sparkify_bulk.extract.records import REASONS
 from sparkify_bulk.redaction import printable
 from sparkify_bulk.report import count
 
@@ -139,7 +139,7 @@ def _export(rows: Iterator[dict[str, Any]], output: Path) -> int:
 
 
 def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool, limit: int | None) -> None:
-    from sparkify_bulk import render
+    from sparkify_bulk.commands import render
 
     if by_reason:
         counted = Counter(row["reason"] for row in rows).most_common(limit)
@@ -249,7 +249,8 @@ def runs(limit: int, dsn: str | None, schema: str, *, as_json: bool) -> None:
 
     Example: sparkify-bulk runs --limit 5
     """
-    from sparkify_bulk import ledger, render, run
+    from sparkify_bulk import ledger, run
+    from sparkify_bulk.commands import render
     from sparkify_bulk.settings import schemas
 
     names = schemas(schema)

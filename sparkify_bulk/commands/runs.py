@@ -28,11 +28,11 @@ from sparkify_bulk.commands.options import (
     WAIT,
     options,
 )
-from sparkify_bulk.manifest import listing
 from sparkify_bulk.redaction import printable
+from sparkify_bulk.source.manifest import listing
 
 if TYPE_CHECKING:
-    from sparkify_bulk.estimate import Estimate
+    from sparkify_bulk.loading.estimate import Estimate
     from sparkify_bulk.settings import Settings
 
 
@@ -107,7 +107,8 @@ def verify(*, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
 
     Example: sparkify-bulk verify data
     """
-    from sparkify_bulk import pipeline, render
+    from sparkify_bulk import pipeline
+    from sparkify_bulk.commands import render
 
     settings = _settings(**options)
     with talk.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
@@ -133,8 +134,9 @@ def plan(*, as_json: bool, **options: Any) -> None:
 
     Example: sparkify-bulk plan data
     """
-    from sparkify_bulk import pipeline, render
-    from sparkify_bulk.manifest import describe_left_out
+    from sparkify_bulk import pipeline
+    from sparkify_bulk.commands import render
+    from sparkify_bulk.source.manifest import describe_left_out
 
     columns = ("files", "new", "changed", "same", "vanished", "bytes")
     manifests, estimate = pipeline.plan(_settings(jobs=None, **options))

@@ -23,7 +23,8 @@ def psql(dsn: str | None, schema: str, arguments: tuple[str, ...]) -> None:
     """
     import shutil
 
-    from sparkify_bulk import embedded, run
+    from sparkify_bulk import run
+    from sparkify_bulk.database import embedded
 
     check_schema(schema)
     address, embedded_name = run.find_server(dsn)
@@ -65,7 +66,7 @@ def start(port: int | None) -> None:
 
     Example: sparkify-bulk db start --port 5433
     """
-    from sparkify_bulk import embedded
+    from sparkify_bulk.database import embedded
 
     server = embedded.ensure_running(port=port, tell=_tell)
     click.echo(server.url)
@@ -79,7 +80,7 @@ def stop() -> None:
 
     Example: sparkify-bulk db stop
     """
-    from sparkify_bulk import embedded
+    from sparkify_bulk.database import embedded
 
     click.echo("stopped" if embedded.stop() else "not running")
 
@@ -93,7 +94,7 @@ def url(*, with_password: bool) -> None:
 
     Example: psql "$(sparkify-bulk db url)"
     """
-    from sparkify_bulk import embedded
+    from sparkify_bulk.database import embedded
 
     server = embedded.ensure_running(tell=_tell)
     click.echo(server.url_with_password if with_password else server.url)
@@ -105,7 +106,7 @@ def status() -> int:
 
     Example: sparkify-bulk db status || sparkify-bulk db start
     """
-    from sparkify_bulk import embedded
+    from sparkify_bulk.database import embedded
 
     server = embedded.status()
     if server is None:
@@ -123,7 +124,7 @@ def reset(*, yes: bool) -> None:
 
     Example: sparkify-bulk db reset
     """
-    from sparkify_bulk import embedded
+    from sparkify_bulk.database import embedded
 
     data = embedded.has_data()
     if data is None:

@@ -58,7 +58,9 @@ def show(question: str | None, dsn: str | None, schema: str, *, as_json: bool) -
 
     Example: sparkify-bulk show most_played_songs
     """
-    from sparkify_bulk import query, render, run, session
+    from sparkify_bulk import query, run
+    from sparkify_bulk.commands import render
+    from sparkify_bulk.database import session
 
     known = statements.questions()
     if question is not None and question not in known:
@@ -127,7 +129,8 @@ def query(
 
     Example: sparkify-bulk query "SELECT level, count(*) FROM songplays GROUP BY level"
     """
-    from sparkify_bulk import query, run, session
+    from sparkify_bulk import query, run
+    from sparkify_bulk.database import session
 
     shape = _shape(context, shape, as_json=as_json)
     text = _sql(sql, file)
@@ -179,7 +182,7 @@ def _sql(sql: str | None, file: Path | None) -> str:
 
 
 def _print_table(found: "Answer", limit: int) -> None:
-    from sparkify_bulk import render
+    from sparkify_bulk.commands import render
 
     rows = list(islice(found.rows, limit))
     render.console().print(render.listing(found.columns, rows))
@@ -210,7 +213,8 @@ def report(output: Path, run_id: int | None, dsn: str | None, schema: str) -> No
 
     Example: sparkify-bulk report --output sparkify.html
     """
-    from sparkify_bulk import page, run
+    from sparkify_bulk import run
+    from sparkify_bulk.reporting import page
 
     page.check_output(output)
     with run.open_connection(dsn, schema, schemas(schema).ledger) as connection:
@@ -228,7 +232,7 @@ def schema(schema: str, *, mermaid: bool, roles: bool, svg: Path | None) -> None
 
     Example: sparkify-bulk schema --roles | psql --dbname music
     """
-    from sparkify_bulk import diagram
+    from sparkify_bulk.reporting import diagram
 
     check_schema(schema)
     kinds = {"--mermaid": mermaid, "--roles": roles, "--svg": svg}
@@ -246,7 +250,7 @@ def schema(schema: str, *, mermaid: bool, roles: bool, svg: Path | None) -> None
 
 def _draw(file: Path) -> None:
     """Draw the star into a file, or onto stdout where that is named -."""
-    from sparkify_bulk import picture
+    from sparkify_bulk.reporting import picture
 
     drawn = picture.svg().encode()
     if str(file) == "-":

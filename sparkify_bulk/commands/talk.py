@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sparkify_bulk.commands.logs import JsonLines
 from sparkify_bulk.errors import SparkifyBulkError
-from sparkify_bulk.logs import JsonLines
 from sparkify_bulk.redaction import Redacted, printable_json, printable_lines
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _watch(*, quiet: bool, verbose: bool) -> Iterator[Any]:
     """Watch a run by bars on a terminal, by log lines elsewhere."""
     from rich.logging import RichHandler
 
-    from sparkify_bulk import progress, render
+    from sparkify_bulk.commands import progress, render
 
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
     logging.getLogger("sparkify_bulk").setLevel(level)
@@ -137,7 +137,7 @@ def print_report(report: "Report", *, as_json: bool, quiet: bool, verbose: bool)
 
     The run is done: where that can't be printed, it is only logged.
     """
-    from sparkify_bulk import render
+    from sparkify_bulk.commands import render
 
     with _whatever_reads(f"run {report.run_id} is done, and its data are in the star"):
         if as_json:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import psycopg
 
 from sparkify_bulk import statements
-from sparkify_bulk.connection import Connection, connect
+from sparkify_bulk.database.connection import Connection, connect
+from sparkify_bulk.database.transaction import use_schemas
 from sparkify_bulk.errors import DatabaseError
 from sparkify_bulk.settings import Schemas
-from sparkify_bulk.stage import use_schemas
 from sparkify_bulk.tables import LAST_LOAD, NAMES
 
 # Finds, in a connection of its own, the statements that give a role what it lacks.

@@ -14,15 +14,16 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 
 from sparkify_bulk import statements
-from sparkify_bulk.connection import Connection
+from sparkify_bulk.database.connection import Connection
+from sparkify_bulk.database.session import Session
+from sparkify_bulk.database.transaction import mark_table, use_schemas
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.extract import Books, extract, join_digests
-from sparkify_bulk.gather import Credits, Moments, UserRows
-from sparkify_bulk.lanes import Lane
-from sparkify_bulk.manifest import Batch, Kind, ledger_names
-from sparkify_bulk.records import Reject, interruptible
-from sparkify_bulk.session import Session
-from sparkify_bulk.transform import (
+from sparkify_bulk.extract.batch import Books, extract, join_digests
+from sparkify_bulk.extract.records import Reject, interruptible
+from sparkify_bulk.loading.lanes import Lane
+from sparkify_bulk.source.manifest import Batch, Kind, ledger_names
+from sparkify_bulk.transform.reductions import Credits, Moments, UserRows
+from sparkify_bulk.transform.rules import (
     credits_of,
     latest_of_each_user,
     moments_frame,
@@ -95,7 +96,7 @@ class Staged:
 
     `unknown_levels` counts the plays whose level is neither free nor paid.
     `part` is what was read, if that was a part of a big file; whole files are on record already.
-    `songs`, `users` and `keys` are what a new star's batches are reduced to, for `gather`.
+    `songs`, `users` and `keys` are what a new star's batches are reduced to, for `reductions`.
     """
 
     kind: Kind
@@ -210,12 +211,6 @@ def make_staging(connection: Connection, target: Target) -> None:
                 mark_table(connection, table, target.mark)
 
 
-def mark_table(connection: Connection, table: sql.Identifier, mark: str) -> None:
-    """Give a table the comment that tells whose it is."""
-    comment = sql.SQL("COMMENT ON TABLE {} IS {}")
-    connection.execute(comment.format(table, sql.Literal(mark)))
-
-
 def see_staging(connection: Connection, target: Target, lanes: range | None = None) -> None:
     """Let the statements of this transaction see a run's staging tables by their plain names.
 
@@ -235,16 +230,6 @@ def unsee_staging(connection: Connection) -> None:
     """Drop what `see_staging` made: behind a pooler the session outlives the transaction."""
     views = sql.SQL(", ").join(sql.Identifier("pg_temp", name) for name in TABLES)
     connection.execute(sql.SQL("DROP VIEW {}").format(views))
-
-
-def use_schemas(connection: Connection, *names: str) -> None:
-    """Resolve plain names in these schemas until the transaction ends, never in `public`.
-
-    `pg_catalog` isn't named, so PostgreSQL looks there first: no function of anybody's own can
-    stand in for a built-in one.
-    """
-    path = ", ".join(f'"{name}"' for name in names)
-    connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
 
 
 def stage_batch(
@@ -336,13 +321,13 @@ def stage_parts(
 
 
 def send_users(lane: Lane, target: Target, users: UserRows) -> Counter[str]:
-    """Stage users that `gather` has reduced; return the rows sent."""
+    """Stage users that `reductions` has reduced; return the rows sent."""
     with lane.connection.transaction():
         return _send(lane, target, {"staged_users": users})
 
 
 def fill_time(fill: Fill, moments: Moments) -> None:
-    """Send moments that `gather` has reduced to the new star."""
+    """Send moments that `reductions` has reduced to the new star."""
     fill.copy(moments_frame(moments))
 
 

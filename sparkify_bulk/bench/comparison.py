@@ -28,9 +28,9 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sparkify_bulk import __version__, pipeline
-from sparkify_bulk.connection import Connection, check_server, connect, describe
+from sparkify_bulk.bench.measure import Measured, measure, server_cpu
+from sparkify_bulk.database.connection import Connection, check_server, connect, describe
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
-from sparkify_bulk.measure import Measured, measure, server_cpu
 from sparkify_bulk.report import Phase, Report
 from sparkify_bulk.run import Unwatched, Watch, find_server, open_connection
 from sparkify_bulk.settings import Settings, default_jobs, input_folders, schemas
@@ -51,7 +51,7 @@ SERVER_SETTINGS = (
 _PREFIX = "sparkify_bench_"
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _DONE, _DONE_WITH_REJECTS = 0, 3
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parent.parent
 # How many milliseconds a session of a contender that was stopped gets to end.
 _PATIENCE_MS = 30_000
 
@@ -727,7 +727,7 @@ def _data(reference: Report, sizes: Sizes | None) -> dict[str, Any]:
 
 def write(document: Mapping[str, Any], output: Path) -> list[Path]:
     """Write bench.json and the chart; return the files."""
-    from sparkify_bulk import chart  # noqa: PLC0415 - takes a second to import
+    from sparkify_bulk.bench import chart  # noqa: PLC0415 - takes a second to import
 
     path = output / "bench.json"
     path.write_text(json.dumps(document, indent=2) + "\n")

@@ -14,7 +14,7 @@ from sparkify_bulk.redaction import printable
 from sparkify_bulk.report import Phase, Report, count, readable_size, thousands
 
 if TYPE_CHECKING:
-    from sparkify_bulk.doctor import Diagnosis
+    from sparkify_bulk.doctor.checks import Diagnosis
 
 _GAP = "  "
 _RULE = 60

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from sparkify_bulk.records import Rejection
+from sparkify_bulk.extract.records import Rejection
 
 # Plays before 1990 or after 2100 are absurd: mostly, seconds or microseconds are taken for
 # milliseconds. Far beyond, arithmetic on them wraps without a word.

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from sparkify_bulk.formats import Packing, packing_of
+from sparkify_bulk.source.formats import Packing, packing_of
 
 if sys.version_info >= (3, 14):
     from compression import zstd

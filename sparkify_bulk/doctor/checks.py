@@ -17,16 +17,9 @@ from typing import Any, Literal
 
 import psycopg
 
-from sparkify_bulk import (
-    ledger,
-    marks,
-    merge,
-    session,
-    state,
-    statements,
-    switch,
-)
-from sparkify_bulk.connection import (
+from sparkify_bulk import ledger, statements
+from sparkify_bulk.database import session
+from sparkify_bulk.database.connection import (
     OLDEST_SERVER,
     Connection,
     connect,
@@ -41,15 +34,16 @@ from sparkify_bulk.connection import (
     reset_statements,
     weak_tls,
 )
+from sparkify_bulk.database.session import Session
+from sparkify_bulk.database.transaction import set_locally, use_schemas
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
-from sparkify_bulk.manifest import Kind, describe_left_out
-from sparkify_bulk.reader import LeftOut, escape, walk
+from sparkify_bulk.loading import marks, merge, state, switch
 from sparkify_bulk.redaction import redact
 from sparkify_bulk.report import readable_size
 from sparkify_bulk.run import find_server, lock_name
-from sparkify_bulk.session import Session
 from sparkify_bulk.settings import EXPECTED_FOLDERS, Schemas, default_jobs, no_folder, schemas
-from sparkify_bulk.stage import use_schemas
+from sparkify_bulk.source.manifest import Kind, describe_left_out
+from sparkify_bulk.source.reader import LeftOut, escape, walk
 from sparkify_bulk.tables import LAST_LOAD, NAMES
 
 Status = Literal["ok", "warning", "failure", "not asked"]
@@ -245,7 +239,7 @@ def _looking(connection: Connection | None) -> Iterator[None]:
     with connection.transaction():
         # Before any function is called: one in `public` with a closer signature would win.
         use_schemas(connection, "pg_catalog")
-        merge.set_locally(connection, _LIMITS)
+        set_locally(connection, _LIMITS)
         yield
 
 

@@ -16,9 +16,9 @@ from pathlib import PurePath
 from typing import Literal
 
 from sparkify_bulk.errors import UsageError
-from sparkify_bulk.formats import HEAD_BYTES, UnreadableError, tell
-from sparkify_bulk.reader import FILES, Entry, LeftOut, Lister, Read, escape, list_files
 from sparkify_bulk.settings import EXPECTED_FOLDERS, Settings, no_folder
+from sparkify_bulk.source.formats import HEAD_BYTES, UnreadableError, tell
+from sparkify_bulk.source.reader import FILES, Entry, LeftOut, Lister, Read, escape, list_files
 
 Kind = Literal["songs", "events"]
 KINDS: tuple[Kind, ...] = ("songs", "events")

@@ -13,11 +13,11 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo, ConninfoOption
 
-from sparkify_bulk import session
+from sparkify_bulk.database import session
+from sparkify_bulk.database.refusal import LET_IN, TOO_MANY, refusal_code
+from sparkify_bulk.database.session import Session
 from sparkify_bulk.errors import DatabaseError
 from sparkify_bulk.redaction import learn
-from sparkify_bulk.refusal import LET_IN, TOO_MANY, refusal_code
-from sparkify_bulk.session import Session
 
 logger = logging.getLogger("sparkify_bulk")
 

@@ -21,10 +21,7 @@ import orjson
 import polars as pl
 
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.formats import HEAD_BYTES, Packing, UnreadableError, tell
-from sparkify_bulk.manifest import BOUNDARY, Batch, Kind, parts_of
-from sparkify_bulk.reader import Read, clamped, open_flags, read_small
-from sparkify_bulk.records import (
+from sparkify_bulk.extract.records import (
     MAX_RECORD_BYTES,
     Found,
     Reject,
@@ -32,7 +29,11 @@ from sparkify_bulk.records import (
     decode_records,
     end_of_whole_records,
 )
-from sparkify_bulk.transform import (
+from sparkify_bulk.source.formats import HEAD_BYTES, Packing, UnreadableError, tell
+from sparkify_bulk.source.manifest import BOUNDARY, Batch, Kind, parts_of
+from sparkify_bulk.source.reader import Read, clamped, open_flags, read_small
+from sparkify_bulk.source.unpack import DAMAGE, Unpacker
+from sparkify_bulk.transform.rules import (
     RULES,
     Row,
     Rules,
@@ -43,7 +44,6 @@ from sparkify_bulk.transform import (
     rows_of_no_integers,
     strict_schema,
 )
-from sparkify_bulk.unpack import DAMAGE, Unpacker
 
 # Read at a time from a file: no smaller than a batch, so that a batch of small files is one buffer.
 CHUNK_BYTES = 32 * 2**20

@@ -12,26 +12,34 @@ from functools import partial
 
 from psycopg import sql
 
-from sparkify_bulk import ledger, marks, merge, statements
-from sparkify_bulk.collect import prepare_staging, run_lanes, stage_kind
-from sparkify_bulk.connection import Connection, connect, is_here
+from sparkify_bulk import ledger, statements
+from sparkify_bulk.database.connection import Connection, connect, is_here
+from sparkify_bulk.database.transaction import mark_table, set_locally, use_schemas
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.gather import Credits, Doubtful, Moments, Plays, Songs, UserRows, Users
-from sparkify_bulk.lanes import Lane, Lanes, Step
-from sparkify_bulk.manifest import Kind, Manifest
-from sparkify_bulk.report import TableReport
-from sparkify_bulk.run import Run, phase, step_phase
-from sparkify_bulk.stage import (
+from sparkify_bulk.loading import marks, merge
+from sparkify_bulk.loading.collect import prepare_staging, run_lanes, stage_kind
+from sparkify_bulk.loading.lanes import Lane, Lanes, Step
+from sparkify_bulk.loading.stage import (
     Fill,
     Numbers,
     Straight,
     Target,
     fill_time,
-    mark_table,
     see_staging,
     send_users,
     unsee_staging,
-    use_schemas,
+)
+from sparkify_bulk.report import TableReport
+from sparkify_bulk.run import Run, phase, step_phase
+from sparkify_bulk.source.manifest import Kind, Manifest
+from sparkify_bulk.transform.reductions import (
+    Credits,
+    Doubtful,
+    Moments,
+    Plays,
+    Songs,
+    UserRows,
+    Users,
 )
 
 _REFERENCE_TO_TIME = "constraints/references_songplays_start_time"
@@ -314,7 +322,7 @@ def _build_index(lane: Lane, run: Run, name: str, lanes: int) -> None:
         if is_here(lane.connection):
             # The processors that this run has are busy with the other indexes.
             workers = {"max_parallel_maintenance_workers": str(lanes // 3)}
-            merge.set_locally(lane.connection, workers)
+            set_locally(lane.connection, workers)
         lane.connection.execute(statements.read(name))
 
 
@@ -323,7 +331,7 @@ def _refer_to_time(lane: Lane, run: Run) -> None:
         _enter(lane.connection, run)
         # Both indexes begin with the moment, and rows are frozen: to go through both in order takes
         # half the time of hashing nearly as many moments as there are plays.
-        merge.set_locally(lane.connection, {"enable_hashjoin": "off"})
+        set_locally(lane.connection, {"enable_hashjoin": "off"})
         lane.connection.execute(statements.read(_REFERENCE_TO_TIME))
 
 

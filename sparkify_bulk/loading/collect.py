@@ -4,12 +4,10 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from sparkify_bulk import marks
 from sparkify_bulk.errors import RejectLimitError
-from sparkify_bulk.lanes import Lanes, open_lanes
-from sparkify_bulk.manifest import Batch, Kind, Manifest
-from sparkify_bulk.run import Run, books_of, phase
-from sparkify_bulk.stage import (
+from sparkify_bulk.loading import marks
+from sparkify_bulk.loading.lanes import Lanes, open_lanes
+from sparkify_bulk.loading.stage import (
     Part,
     RejectLimit,
     Staged,
@@ -19,6 +17,8 @@ from sparkify_bulk.stage import (
     stage_batch,
     stage_parts,
 )
+from sparkify_bulk.run import Run, books_of, phase
+from sparkify_bulk.source.manifest import Batch, Kind, Manifest
 
 logger = logging.getLogger("sparkify_bulk")
 

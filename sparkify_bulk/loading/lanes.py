@@ -12,7 +12,7 @@ from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import psycopg
 
-from sparkify_bulk.connection import Connection, backend_seconds, connect
+from sparkify_bulk.database.connection import Connection, backend_seconds, connect
 
 _CANCEL_SECONDS = 3
 # A waiting thread looks for signals so often.

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from sparkify_bulk.periods import Series, Unit
+from sparkify_bulk.reporting.periods import Series, Unit
 
 # Units of the viewBox. The page shows the narrow ones about as wide as this on a phone, so that
 # their text stays as large as it is here; of a wide chart it shows that which fits.

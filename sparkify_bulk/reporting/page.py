@@ -11,13 +11,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sparkify_bulk import __version__, facts, figures, periods
-from sparkify_bulk.connection import Connection
+from sparkify_bulk import __version__
+from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.errors import UsageError
-from sparkify_bulk.facts import Facts, Row, Star
-from sparkify_bulk.periods import Series
 from sparkify_bulk.redaction import printable
 from sparkify_bulk.report import readable_size
+from sparkify_bulk.reporting import facts, figures, periods
+from sparkify_bulk.reporting.facts import Facts, Row, Star
+from sparkify_bulk.reporting.periods import Series
 from sparkify_bulk.settings import schemas
 from sparkify_bulk.tables import NAMES
 

@@ -8,9 +8,10 @@ from typing import Any
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from sparkify_bulk import ledger, state, statements
-from sparkify_bulk.connection import Connection
+from sparkify_bulk import ledger, statements
+from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
+from sparkify_bulk.loading import state
 from sparkify_bulk.settings import Schemas
 
 HISTORY = 30

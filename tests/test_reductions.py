@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from sparkify_bulk import gather
-from sparkify_bulk.gather import Doubtful, Plays, Songs, Users
-from sparkify_bulk.transform import (
+from sparkify_bulk.transform import reductions
+from sparkify_bulk.transform.reductions import Doubtful, Plays, Songs, Users
+from sparkify_bulk.transform.rules import (
     EARLIEST_MS,
     LATEST_MS,
     SONGS,
@@ -76,7 +76,7 @@ def test_what_was_taken_apart_is_doubtful_where_it_overlaps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Beyond the bound keys are forgotten: only spans of time that two takes share need a look."""
-    monkeypatch.setattr(gather, "KEYS_KEPT", 1)
+    monkeypatch.setattr(reductions, "KEYS_KEPT", 1)
     assert taken([1, 4], [5, 9])[1].spans == []
     assert taken([1, 4], [4, 9])[1].spans == [(moment(4), moment(4))]
     assert taken([1, 9], [2, 3], [20, 30])[1].spans == [(moment(2), moment(3))]
@@ -88,7 +88,7 @@ def test_what_was_taken_apart_is_doubtful_where_it_overlaps(
 
 def test_many_doubtful_moments_become_a_span(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list of moments that would be too long is told by its ends."""
-    monkeypatch.setattr(gather, "_DOUBTFUL_MOMENTS", 1)
+    monkeypatch.setattr(reductions, "_DOUBTFUL_MOMENTS", 1)
     assert taken([1, 5, 9], [1, 5])[1] == Doubtful([], [(moment(1), moment(5))])
 
 
@@ -97,7 +97,7 @@ def test_users_are_reduced_to_their_latest_plays(
     monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
     """However much is held, all that is sent holds each user as of the latest play."""
-    monkeypatch.setattr(gather, "USERS_KEPT", kept)
+    monkeypatch.setattr(reductions, "USERS_KEPT", kept)
     users = Users()
     batches = [plays((1, 1, 1, 1), (5, 2, 1, 1)), plays((9, 1, 1, 1)), plays((2, 2, 1, 1))]
     sent = [users.add(latest_of_each_user(batch)) for batch in batches]
@@ -145,5 +145,5 @@ def test_a_song_described_twice_is_credited_as_its_last_source_says() -> None:
 
 def test_too_many_songs_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound nothing is said of what plays may name."""
-    monkeypatch.setattr(gather, "CREDITS_KEPT", 1)
+    monkeypatch.setattr(reductions, "CREDITS_KEPT", 1)
     assert songs_of([("S1", "T"), ("S2", "T")]).credits() is None

@@ -6,10 +6,10 @@ from datetime import datetime
 from psycopg import sql
 
 from sparkify_bulk import ledger, statements
-from sparkify_bulk.connection import Connection
+from sparkify_bulk.database.connection import Connection
+from sparkify_bulk.database.transaction import mark_table, use_schemas
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.settings import Schemas
-from sparkify_bulk.stage import mark_table, use_schemas
 from sparkify_bulk.tables import LAST_LOAD, NAMES, STAR, Table
 
 # A table of fewer bytes than these is counted at once: that takes a few milliseconds.
@@ -70,6 +70,22 @@ def star_exists(connection: Connection, star: str, *, replace: bool = False) -> 
             "where the type of a column was changed",
         )
     return True
+
+
+def require_star(connection: Connection, star: str) -> None:
+    """Refuse to go on where there is no star.
+
+    Raises:
+        SparkifyBulkError: there is none.
+    """
+    if not star_exists(connection, star):
+        raise SparkifyBulkError(
+            f"there is no star in the schema {star}",
+            hint="make one with sparkify-bulk reload DATA, or name another by --schema",
+        )
+
+
+# --- the two main stories -------------------------------------------------------------------------
 
 
 def _refuse_others(

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from trees import event, song
 
-from sparkify_bulk.records import Rejection
-from sparkify_bulk.transform import PLAYS, RULES, SONGS, stage_events, stage_songs
+from sparkify_bulk.extract.records import Rejection
+from sparkify_bulk.transform.rules import PLAYS, RULES, SONGS, stage_events, stage_songs
 
 
 def plays(*changes: dict[str, object]) -> pl.DataFrame:

@@ -12,10 +12,10 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from sparkify_bulk import ledger, statements
-from sparkify_bulk.connection import Connection, connect
+from sparkify_bulk.database.connection import Connection, connect
+from sparkify_bulk.database.transaction import lock_timeout, set_locally, use_schemas
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
-from sparkify_bulk.merge import constrain, lock_timeout, make_tables, set_locally
-from sparkify_bulk.stage import use_schemas
+from sparkify_bulk.loading.merge import constrain, make_tables
 from sparkify_bulk.tables import NAMES
 
 logger = logging.getLogger("sparkify_bulk")

@@ -1,7 +1,6 @@
 """Merge staged rows into a star, and build its constraints."""
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,12 +11,12 @@ from psycopg.types.multirange import Multirange
 from psycopg.types.range import TimestamptzRange
 
 from sparkify_bulk import statements
-from sparkify_bulk.connection import Connection
+from sparkify_bulk.database.connection import Connection
+from sparkify_bulk.database.transaction import set_locally, use_schemas
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.gather import Doubtful
 from sparkify_bulk.report import TableReport
-from sparkify_bulk.stage import use_schemas
 from sparkify_bulk.tables import NAMES
+from sparkify_bulk.transform.reductions import Doubtful
 
 _SETTINGS = {
     # Compiling these statements costs more than it gives at any size.
@@ -159,28 +158,3 @@ def compare(connection: Connection, star: str, build: str) -> list[Difference]:
         found += [Difference(name, *row) for row in rows]
         connection.execute(sql.SQL("DROP VIEW {}").format(expected))
     return found
-
-
-# --- settings of a transaction ------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def lock_timeout(connection: Connection, seconds: float) -> Iterator[None]:
-    """Let statements of an open transaction wait for locks so long, but not for anything else."""
-    limits = {"lock_timeout": str(max(1, round(seconds * 1000))), "statement_timeout": "0"}
-    before = {name: _setting(connection, name) for name in limits}
-    with connection.transaction():
-        set_locally(connection, limits)
-        yield
-        set_locally(connection, before)
-
-
-def _setting(connection: Connection, name: str) -> str:
-    row = connection.execute("SELECT pg_catalog.current_setting(%s)", (name,)).fetchone()
-    return str(row[0]) if row else ""
-
-
-def set_locally(connection: Connection, settings: Mapping[str, str]) -> None:
-    """Set some settings until the transaction ends."""
-    for name, value in settings.items():
-        connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))

@@ -8,12 +8,12 @@ import psycopg
 from psycopg import sql
 
 from sparkify_bulk import statements
-from sparkify_bulk.connection import Connection
+from sparkify_bulk.database.connection import Connection
+from sparkify_bulk.database.transaction import use_schemas
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.ledger import TABLES as LEDGER
+from sparkify_bulk.loading.stage import TABLES as STAGED
 from sparkify_bulk.settings import Schemas
-from sparkify_bulk.stage import TABLES as STAGED
-from sparkify_bulk.stage import use_schemas
 from sparkify_bulk.tables import NAMES
 
 # No other names are the product's: a regular expression.

@@ -1,0 +1,1 @@
+"""Other ways to load the same star, timed beside this one."""

@@ -1,0 +1,1 @@
+"""From bytes to frames of records, and to rejects."""

@@ -1,0 +1,1 @@
+"""From frames to the star: staging tables, COPY, merge, rebuild, switch."""

@@ -1,0 +1,1 @@
+"""Where bytes come from: which files are input, in which batches, and how they are read."""
