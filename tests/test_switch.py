@@ -1,6 +1,7 @@
 """A reload's switch lets readers be, and loses nothing that hangs on the star."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -8,12 +9,14 @@ import pytest
 from crowd import READS, Crowd
 from psycopg import sql
 from servers import Server
-from trees import Tree, event, read_star, song
+from trees import Tree, event, lines, read_star, song
 
 import sparkify_bulk
+from sparkify_bulk import ledger, pipeline
 from sparkify_bulk.database.connection import connect
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.loading import switch as switching
+from sparkify_bulk.settings import Settings
 
 # Seconds after which a switch that still hasn't come through fails its test.
 PATIENCE_SECONDS = 60.0
@@ -629,4 +632,14 @@ def test_a_publication_of_all_tables_is_no_obstacle(star: str, tree: Tree) -> No
     tree.songs("again.json", song(1, title="A third"))
     assert sparkify_bulk.load(tree.root, dsn=star).input.events.inserted == 1
     sparkify_bulk.load(tree.root, dsn=star)
+    settings = Settings(tree.song_folder, tree.log_folder, dsn=star)
+    ((reject,),) = query(star, "SELECT max(reject_id) FROM sparkify_ledger.rejects")
+    repaired = {reject: lines(event(902))}
+    assert pipeline.replay(settings, repaired=repaired).input.events.inserted == 1
+    assert query(star, "SELECT count(*) FROM sparkify.songplays") == [(203,)]
     rebuild(star, tree)
+    assert pipeline.verify(settings)[1] == []
+    with connect(star) as connection:
+        after_all = datetime.now(UTC) + timedelta(days=1)
+        runs, rejects = ledger.prune(connection, "sparkify_ledger", after_all, dry=False)
+    assert (runs > 0, rejects > 0) == (True, True)
