@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from _shared import numbers, parser, show
 
-from sparkify_bulk.extract.batch import Books, extract
+from sparkify_bulk.extract.batch import extract
+from sparkify_bulk.extract.counts import Books
 from sparkify_bulk.source.manifest import make_manifest
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import polars as pl
 
+from sparkify_bulk.transform.frames import CREDITS, credits_of
 from sparkify_bulk.transform.reductions import Songs
-from sparkify_bulk.transform.rules import CREDITS, credits_of
 
 FILES_PER_BATCH = 4000
 

@@ -16,7 +16,9 @@ import psycopg
 from sparkify_bulk import ledger
 from sparkify_bulk.database.transaction import use_schemas
 from sparkify_bulk.errors import BooksError, DatabaseError, SparkifyBulkError, UsageError
-from sparkify_bulk.extract.batch import UNREADABLE, Extract, concat_frames, digest_file, retry
+from sparkify_bulk.extract.batch import retry
+from sparkify_bulk.extract.counts import Extract, concat_frames
+from sparkify_bulk.extract.reading import UNREADABLE, digest_file
 from sparkify_bulk.loading import marks, merge, shrink, state
 from sparkify_bulk.loading.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.loading.estimate import Estimate, estimate

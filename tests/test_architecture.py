@@ -34,8 +34,8 @@ LAYERS = (
     {"cli"},
     {"__init__", "__main__"},
 )
-# Steps of the load write to the run that they are of; the rules raise what befalls a record.
-UPWARDS = {("loading", "run"), ("transform", "extract")}
+# Steps of the load write to the run that they are of.
+UPWARDS = {("loading", "run")}
 KNOW_PSYCOPG = {
     "database", "loading", "ledger", "run", "pipeline", "query", "doctor", "bench", "reporting",
 }  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sparkify_bulk import errors, report
-from sparkify_bulk.extract import records
+from sparkify_bulk.extract import decoder, records
 from sparkify_bulk.transform import rules
 
 ROOT = Path(__file__).parent.parent
@@ -76,7 +76,7 @@ def test_reasons_are_documented() -> None:
     """Every reason code in the source stands in the table of reasons, and no other does."""
     source = "".join(
         Path(spec.origin).read_text()
-        for module in (records, rules)
+        for module in (decoder, records, rules)
         if (spec := importlib.util.find_spec(module.__name__)) and spec.origin
     )
     used = set(re.findall(r"Rejection\(\s*\"(\w+)\"", source)) | {"unreadable_file"}

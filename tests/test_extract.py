@@ -20,8 +20,13 @@ from trees import MOMENT, Tree, event, lines, song
 
 from sparkify_bulk.errors import BooksError
 from sparkify_bulk.extract import batch as extracting
-from sparkify_bulk.extract.batch import Books, Extract, Segment, extract
-from sparkify_bulk.extract.records import Reject
+from sparkify_bulk.extract import fast as fast_path
+from sparkify_bulk.extract import reading
+from sparkify_bulk.extract.batch import extract
+from sparkify_bulk.extract.counts import Books, Extract
+from sparkify_bulk.extract.rejects import Reject
+from sparkify_bulk.extract.salvage import salvage
+from sparkify_bulk.extract.segments import Segment
 from sparkify_bulk.source.manifest import Batch, Kind, make_manifest
 from sparkify_bulk.transform.rules import RULES
 
@@ -55,13 +60,13 @@ def read(
 
 def fast(kind: Kind, data: bytes) -> Extract | None:
     """Take the fast path; None if it leaves any line to the other."""
-    fast = extracting._parse_fast([Segment(0, data, 0, 0)], RULES[kind])  # noqa: SLF001
+    fast = fast_path.parse_fast([Segment(0, data, 0, 0)], RULES[kind])
     return None if fast is None or fast.others else fast.part
 
 
 def salvaged(kind: Kind, data: bytes) -> Extract:
     """Take the salvage path."""
-    (part,) = extracting._salvage([Segment(0, data, 0, 0)], RULES[kind], BATCH)  # noqa: SLF001
+    (part,) = salvage([Segment(0, data, 0, 0)], RULES[kind], BATCH)
     return part
 
 
@@ -293,7 +298,7 @@ def test_a_file_cut_anywhere_gives_the_same_rows_and_rejects(
     whole, rejects, _ = read("events", tree.log_folder)
     assert (whole.height, len(rejects)) == (58, 2)
     for size in (400, 997, 5000):
-        monkeypatch.setattr(extracting, "CHUNK_BYTES", size // 3)
+        monkeypatch.setattr(reading, "CHUNK_BYTES", size // 3)
         monkeypatch.setattr(extracting, "SALVAGE_BYTES", size // 2)
         frame, found, books = read("events", tree.log_folder, batch_bytes=size)
         assert_frame_equal(frame, whole)
@@ -307,13 +312,12 @@ def test_one_bad_record_leaves_the_rest_to_the_fast_path(
 ) -> None:
     """Only a small stretch around a bad record is read slowly."""
     salvaged_bytes: list[int] = []
-    salvage = extracting._salvage  # noqa: SLF001
 
     def watched(segments: list[Segment], *rest: Any) -> Extract:
         salvaged_bytes.extend(len(segment.data) for segment in segments)
         return salvage(segments, *rest)
 
-    monkeypatch.setattr(extracting, "_salvage", watched)
+    monkeypatch.setattr(extracting, "salvage", watched)
     monkeypatch.setattr(extracting, "SALVAGE_BYTES", 2000)
     records = [event(number) for number in range(200)]
     tree.logs("x.json", *records[:77], BAD, *records[77:])
@@ -327,13 +331,12 @@ def test_lines_with_wrong_values_leave_the_rest_to_the_fast_path(
 ) -> None:
     """Only the lines themselves are read slowly, whether Polars refuses them or their values."""
     salvaged_lines: list[bytes] = []
-    salvage = extracting._salvage  # noqa: SLF001
 
     def watched(segments: list[Segment], *rest: Any) -> Any:
         salvaged_lines.extend(segment.data.strip() for segment in segments)
         return salvage(segments, *rest)
 
-    monkeypatch.setattr(extracting, "_salvage", watched)
+    monkeypatch.setattr(extracting, "salvage", watched)
     monkeypatch.setattr(extracting, "SALVAGE_BYTES", 2000)
     bad = [event(level=None), event(song=7), event(ts=1), event(sessionId="x"), event(artist="a\0")]
     records = [event(number) for number in range(200)]
@@ -527,8 +530,8 @@ def test_a_file_that_shrank_is_read_to_its_end(tree: Tree) -> None:
 
 def test_a_record_that_never_ends_is_refused(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes that never close their record are rejected instead of gathered without limit."""
-    monkeypatch.setattr(extracting, "CHUNK_BYTES", 100)
-    monkeypatch.setattr(extracting, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(reading, "MAX_RECORD_BYTES", 1000)
     tree.logs("x.json", event(1), b'{"page": "' + b"x" * 5000 + b'"', b"", event(2))
     frame, rejects, _ = read("events", tree.log_folder)
     assert frame.get_column("item_in_session").to_list() == [1, 2]
@@ -554,8 +557,8 @@ def test_a_bomb_is_stopped(
     tree: Tree, compress: Any, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A compressed file that expands beyond all measure is cut off, and said so; the rest loads."""
-    monkeypatch.setattr(extracting, "CHUNK_BYTES", 20_000)
-    monkeypatch.setattr(extracting, "MAX_EXPANSION", 5)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 20_000)
+    monkeypatch.setattr(reading, "MAX_EXPANSION", 5)
     bomb = lines(*(event(1) for _ in range(2000)))
     (tree.log_folder / f"bomb.{ending}").write_bytes(compress(bomb))
     tree.logs("good.json", event(2))
@@ -589,7 +592,7 @@ def test_a_file_that_grows_is_read_to_its_last_whole_line(
 ) -> None:
     """A line that is still being written when the file is read is left to the next run."""
     path = tree.logs("x.json", event(1), b'{"page": "NextSo')
-    pread = extracting._pread  # noqa: SLF001
+    pread = reading._pread  # noqa: SLF001
 
     def growing(*arguments: Any) -> bytes:
         data = pread(*arguments)
@@ -598,7 +601,7 @@ def test_a_file_that_grows_is_read_to_its_last_whole_line(
         return data
 
     monkeypatch.setattr("sparkify_bulk.source.reader.SMALL_BYTES", 0)
-    monkeypatch.setattr(extracting, "_pread", growing)
+    monkeypatch.setattr(reading, "_pread", growing)
     frame, rejects, _ = read("events", tree.log_folder)
     assert (frame.height, rejects) == (1, [])
 

@@ -26,7 +26,10 @@ from psycopg import sql
 from trees import MOMENT, Star, Tree, drop_star, event, lines, query, read_star, song
 
 import sparkify_bulk
-from sparkify_bulk.extract.batch import Segment, _parse, _salvage, concat_frames
+from sparkify_bulk.extract.batch import _parse
+from sparkify_bulk.extract.counts import concat_frames
+from sparkify_bulk.extract.salvage import salvage
+from sparkify_bulk.extract.segments import Segment
 from sparkify_bulk.loading.lanes import Lane
 from sparkify_bulk.loading.stage import Target, make_staging, stage_batch
 from sparkify_bulk.source.manifest import Batch, Kind, make_manifest
@@ -153,7 +156,7 @@ def test_each_value_is_read_right_or_rejected(
         data = data[:-1] + f', "{key}": {text}}}'.encode()
     segment, batch = Segment(0, data, 0, 0), Batch(0, kind, ".", "x.json", len(data))
     rules = RULES[kind]
-    found = list((_salvage if slow else _parse)([segment], rules, batch))
+    found = list((salvage if slow else _parse)([segment], rules, batch))
     rejects = [reject for part in found for reject in part.rejects]
     frame = concat_frames(found)
     if outcome == "accepted":
@@ -173,7 +176,7 @@ def test_the_first_of_equal_keys_counts() -> None:
     )
     segment, batch = Segment(0, data, 0, 0), Batch(0, "events", ".", "x.json", len(data))
     (one,) = _parse([segment], RULES["events"], batch)
-    (other,) = _salvage([segment], RULES["events"], batch)
+    (other,) = salvage([segment], RULES["events"], batch)
     assert one.frame.rows() == other.frame.rows()
     assert one.frame.get_column("level").to_list() == ["free"]
 

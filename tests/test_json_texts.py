@@ -15,9 +15,14 @@ from json_texts import ACCEPTED, FILES, LEFT_TO_US, REFUSED
 from trees import event, song
 
 from sparkify_bulk.extract import batch as extracting
-from sparkify_bulk.extract.batch import Books, extract
-from sparkify_bulk.extract.records import MAX_DEPTH, Reject, Rejection, decode_records
+from sparkify_bulk.extract import reading
+from sparkify_bulk.extract.batch import extract
+from sparkify_bulk.extract.counts import Books
+from sparkify_bulk.extract.decoder import MAX_DEPTH
+from sparkify_bulk.extract.records import decode_records
+from sparkify_bulk.extract.rejects import Reject
 from sparkify_bulk.source.manifest import Kind, make_manifest
+from sparkify_bulk.transform.rejection import Rejection
 from sparkify_bulk.transform.rules import PARSED_EVENT, PARSED_SONG, RULES
 
 # What a path makes of some files: rows as text, books and rejects.
@@ -225,7 +230,7 @@ def test_both_paths_agree_on_any_mixture(kind_and_files: tuple[Kind, list[bytes]
     rows, books, rejects = read_both(kind, *contents)
     for size in (64, 333):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(extracting, "CHUNK_BYTES", size)
+            patch.setattr(reading, "CHUNK_BYTES", size)
             patch.setattr(extracting, "SALVAGE_BYTES", size // 2)
             pieces = read_both(kind, *contents)
         assert pieces[:2] == (rows, books)
@@ -258,7 +263,7 @@ def test_one_damaged_record_costs_one_record_on_both_paths(
         assert len(rows) + len(rejects) <= len(records) + pieces_of_junk(layout, len(records)) + 1
     for size in (300, 1000):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(extracting, "CHUNK_BYTES", size)
+            patch.setattr(reading, "CHUNK_BYTES", size)
             patch.setattr(extracting, "SALVAGE_BYTES", size // 2)
             assert read_both("events", data)[:2] == (rows, books)
 

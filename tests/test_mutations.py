@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 from trees import Tree, event, song
 
-from sparkify_bulk.extract.batch import Books, extract
+from sparkify_bulk.extract.batch import extract
+from sparkify_bulk.extract.counts import Books
 from sparkify_bulk.source.manifest import Batch, Kind
 from sparkify_bulk.transform.rules import RULES
 

@@ -31,7 +31,8 @@ from sparkify_bulk.errors import (
     StarBusyError,
     UsageError,
 )
-from sparkify_bulk.extract.batch import Books, Extract, extract
+from sparkify_bulk.extract.batch import extract
+from sparkify_bulk.extract.counts import Books, Extract
 from sparkify_bulk.extract.records import decode_records
 from sparkify_bulk.loading import merge, stage
 from sparkify_bulk.report import Report
@@ -286,7 +287,7 @@ def test_the_limit_of_rejects_ends_a_batch_under_way(
     star: str, tree: Tree, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past the limit a batch is read no further: the rejects until then are on record."""
-    monkeypatch.setattr("sparkify_bulk.extract.batch.SALVAGE_REJECTS", 20)
+    monkeypatch.setattr("sparkify_bulk.extract.salvage.SALVAGE_REJECTS", 20)
     before = read_star(star, surrogate=True)
     tree.logs("b.json", event(8), *[b"noise"] * 5000, event(9))
     with pytest.raises(RejectLimitError, match="20 records were rejected, 10 are allowed"):

@@ -10,13 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import event
 
-from sparkify_bulk.extract.records import (
-    Rejection,
-    decode_records,
-    end_of_whole_records,
-    interruptible,
-)
+from sparkify_bulk.extract.decoder import interruptible
+from sparkify_bulk.extract.records import decode_records, end_of_whole_records
 from sparkify_bulk.source.manifest import BOUNDARY
+from sparkify_bulk.transform.rejection import Rejection
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 from trees import event, song
 
-from sparkify_bulk.extract.records import Rejection
-from sparkify_bulk.transform.rules import PLAYS, RULES, SONGS, stage_events, stage_songs
+from sparkify_bulk.transform.frames import stage_events, stage_songs
+from sparkify_bulk.transform.rejection import Rejection
+from sparkify_bulk.transform.rules import PLAYS, RULES, SONGS
 
 
 def plays(*changes: dict[str, object]) -> pl.DataFrame:

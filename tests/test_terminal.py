@@ -27,7 +27,7 @@ from sparkify_bulk.bench import comparison
 from sparkify_bulk.commands import render
 from sparkify_bulk.database import embedded
 from sparkify_bulk.errors import SparkifyBulkError
-from sparkify_bulk.extract.records import REASONS
+from sparkify_bulk.transform.rejection import REASONS
 
 COMMAND = [sys.executable, "-m", "sparkify_bulk"]
 WIDTHS = (60, 80, 120)

@@ -27,9 +27,9 @@ from sparkify_bulk.commands.options import (
     options,
 )
 from sparkify_bulk.errors import UsageError
-from sparkify_bulk.extract.records import REASONS
 from sparkify_bulk.redaction import printable
 from sparkify_bulk.report import count
+from sparkify_bulk.transform.rejection import REASONS
 
 _TABLE_ROWS = 100
 _PART_ROWS = 1000

@@ -18,12 +18,14 @@ from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.database.session import Session
 from sparkify_bulk.database.transaction import mark_table, use_schemas
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.extract.batch import Books, extract, join_digests
-from sparkify_bulk.extract.records import Reject, interruptible
+from sparkify_bulk.extract.batch import extract
+from sparkify_bulk.extract.counts import Books
+from sparkify_bulk.extract.decoder import interruptible
+from sparkify_bulk.extract.reading import join_digests
+from sparkify_bulk.extract.rejects import Reject
 from sparkify_bulk.loading.lanes import Lane
 from sparkify_bulk.source.manifest import Batch, Kind, ledger_names
-from sparkify_bulk.transform.reductions import Credits, Moments, UserRows
-from sparkify_bulk.transform.rules import (
+from sparkify_bulk.transform.frames import (
     credits_of,
     latest_of_each_user,
     moments_frame,
@@ -32,8 +34,9 @@ from sparkify_bulk.transform.rules import (
     songplays_frame,
     stage_events,
     stage_songs,
-    unknown_levels,
 )
+from sparkify_bulk.transform.reductions import Credits, Moments, UserRows
+from sparkify_bulk.transform.rules import unknown_levels
 
 logger = logging.getLogger("sparkify_bulk")
 

@@ -13,7 +13,7 @@ from operator import xor
 
 import polars as pl
 
-from sparkify_bulk.transform.rules import CREDITS, KEY_BITS, latest_of_each_user, users_frame
+from sparkify_bulk.transform.frames import CREDITS, KEY_BITS, latest_of_each_user, users_frame
 
 # What plays may name: `song_id` and `artist_id` by `title`, `artist_name` and `duration`.
 Credits = pl.DataFrame

@@ -1,4 +1,4 @@
-"""Raw records to typed frames, one for each staging table: pure, no I/O, no clock.
+"""Raw records to typed frames: pure, no I/O, no clock.
 
 A kind of record has its rules: the schema Polars parses by, how a parsed frame becomes a typed one
 and whether all of it is clean, and the same check in plain Python for one decoded record. The two
@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from sparkify_bulk.extract.records import Rejection
+from sparkify_bulk.transform.rejection import Rejection
 
 # Plays before 1990 or after 2100 are absurd: mostly, seconds or microseconds are taken for
 # milliseconds. Far beyond, arithmetic on them wraps without a word.
@@ -27,8 +27,6 @@ LEVELS = ("free", "paid")
 # An index entry holds about 2,700 bytes; real identifiers have 18.
 MAX_KEY_BYTES = 256
 MAX_YEAR = 9999
-# The lower part of a play's key: with a moment up to LATEST_MS above, 64 bits are full.
-KEY_BITS = 22
 _INT64 = 2**63
 # Digits of the largest.
 _LONGEST_INT64 = 19
@@ -471,165 +469,3 @@ RULES = {
         integers=("year",), needs_offset=True, check=_check_song,
     ),
 }  # fmt: skip
-
-
-# --- typed frames to staging frames ---------------------------------------------------------------
-
-
-def stage_songs(songs: pl.DataFrame, files: list[str]) -> pl.DataFrame:
-    """Return the frame of `staged_songs`, each row with the file that described it.
-
-    Args:
-        songs: typed frame of songs.
-        files: the names that the column `file` points to, relative to the song folder.
-    """
-    sources = pl.Series(files, dtype=pl.String)
-    return songs.select(
-        "song_id",
-        "title",
-        "artist_id",
-        pl.col("year").cast(pl.Int32),
-        "duration",
-        "artist_name",
-        "location",
-        "latitude",
-        "longitude",
-        pl.lit(sources).gather(pl.col("file")).alias("source_file"),
-        "source_offset",
-    )
-
-
-def stage_events(plays: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return the frames of `staged_songplays`, `staged_users` and `staged_time`.
-
-    Users are reduced to their latest play here and moments to one row each: most of the merge's
-    work on them is done before anything is sent. Of plays that share a natural key all are kept, so
-    that the merge, which sees them all, decides.
-
-    Args:
-        plays: typed frame of plays.
-    """
-    return {
-        "staged_songplays": songplays_frame(plays),
-        "staged_users": users_frame(latest_of_each_user(plays)),
-        "staged_time": moments_frame(plays["ts"].unique().sort()),
-    }
-
-
-def songplays_frame(plays: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame of `staged_songplays`.
-
-    Args:
-        plays: typed frame of plays.
-    """
-    return plays.select(
-        _timestamp("ts").alias("start_time"), "user_id", "level", "session_id", "location",
-        "user_agent", "item_in_session", "event_song", "event_artist", "event_length",
-    )  # fmt: skip
-
-
-def name_songs(songplays: pl.DataFrame, credits_: pl.DataFrame) -> pl.DataFrame:
-    """Add the `song_id` and `artist_id` that plays name.
-
-    Args:
-        songplays: frame of `staged_songplays`.
-        credits_: `song_id` and `artist_id` by `title`, `artist_name` and `duration`, each once.
-    """
-    # Few songs last as long as any of these plays: the join is half the work without the others.
-    durations = songplays["event_length"].unique().implode()
-    return songplays.join(
-        credits_.filter(pl.col("duration").is_in(durations)),
-        how="left",
-        left_on=["event_length", "event_song", "event_artist"],
-        right_on=["duration", "title", "artist_name"],
-        maintain_order="left",
-    )
-
-
-CREDITS: dict[str, pl.DataType] = {
-    "title": _TEXT,
-    "artist_name": _TEXT,
-    "duration": _FLOAT,
-    "song_id": _TEXT,
-    "artist_id": _TEXT,
-    "file": pl.UInt32(),
-    "source_offset": _INTEGER,
-}
-
-
-def credits_of(songs: pl.DataFrame) -> pl.DataFrame:
-    """Return what plays must equal to name the songs of a frame, and where each was described.
-
-    Args:
-        songs: typed frame of songs.
-    """
-    return songs.select(*CREDITS)
-
-
-def play_keys(plays: pl.DataFrame) -> pl.Series:
-    """Return a number for each play, its moment above `KEY_BITS` bits of hash.
-
-    Plays of equal natural keys have equal numbers.
-
-    Args:
-        plays: typed frame of plays.
-    """
-    parts = (
-        pl.col("user_id").hash(0),
-        pl.col("session_id").hash(1),
-        pl.col("item_in_session").hash(2),
-    )
-    rest = (parts[0] ^ parts[1] ^ parts[2]) % 2**KEY_BITS
-    return plays.select(pl.col("ts").cast(pl.UInt64) * 2**KEY_BITS + rest).to_series()
-
-
-def latest_of_each_user(plays: pl.DataFrame) -> pl.DataFrame:
-    """Keep what the latest play of each user says of the user; all, where several are the latest.
-
-    Args:
-        plays: typed frame of plays, or what this returned of some.
-    """
-    order = ("ts", "session_id", "item_in_session")
-    latest = plays.select("user_id", "first_name", "last_name", "gender", "level", *order)
-    for part in order:
-        latest = latest.filter(pl.col(part) == pl.col(part).max().over("user_id"))
-    return latest.unique()
-
-
-def users_frame(latest: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame of `staged_users`.
-
-    Args:
-        latest: from `latest_of_each_user`.
-    """
-    return latest.select(
-        "user_id", "first_name", "last_name", "gender", "level",
-        _timestamp("ts").alias("start_time"), "session_id", "item_in_session",
-    )  # fmt: skip
-
-
-def moments_frame(moments: pl.Series) -> pl.DataFrame:
-    """Return the frame of `staged_time`: the parts of moments in UTC.
-
-    Args:
-        moments: milliseconds since 1970.
-    """
-    moment = pl.col("start_time").dt
-    return (
-        moments.to_frame("ts")
-        .select(_timestamp("ts").alias("start_time"))
-        .select(
-            "start_time",
-            moment.hour().cast(pl.Int16).alias("hour"),
-            moment.day().cast(pl.Int16).alias("day"),
-            moment.week().cast(pl.Int16).alias("week"),
-            moment.month().cast(pl.Int16).alias("month"),
-            moment.year().cast(pl.Int16).alias("year"),
-            (moment.weekday() - 1).cast(pl.Int16).alias("weekday"),
-        )
-    )
-
-
-def _timestamp(name: str) -> pl.Expr:
-    milliseconds = pl.col(name).cast(pl.Int64)
-    return (milliseconds * 1000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
