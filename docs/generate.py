@@ -103,7 +103,7 @@ def questions() -> str:
 
 def checks() -> str:
     """Return what the doctor looks at."""
-    lines = ["| check | ok where |", "|---|---|"]
+    lines = ["| check | what it checks |", "|---|---|"]
     for check in doctor.CHECKS:
         title = (check.__doc__ or "").splitlines()[0].removesuffix(".")
         lines.append(f"| `{check.__name__.replace('_', ' ')}` | {title} |")

@@ -68,7 +68,7 @@ def bench(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Time this loader against other ways to fill the same star, on your own server.
+    """Measure this loader and other ways to fill the same star, on your own server.
 
     Each runs as a whole process, in turn, in a schema of its own that is dropped in the end; no
     star is touched. Without DATA, data is generated. A time only counts if the star is the same.

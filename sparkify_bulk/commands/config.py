@@ -193,7 +193,7 @@ def setting(parameter: click.Parameter) -> str:
 @JSON
 @click.pass_context
 def config(context: click.Context, /, *, as_json: bool) -> None:
-    """Show each setting of a run, and where it comes from; complain of all that is wrong at once.
+    """Show each setting of a run and where it comes from, and report all invalid settings.
 
     Flags come first, then environment variables, then the settings file, then defaults. The file is
     sparkify-bulk.toml in the working folder, or the one that --config names.

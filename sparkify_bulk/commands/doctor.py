@@ -22,7 +22,7 @@ def doctor(
     max_age: timedelta | None,
     as_json: bool,
 ) -> int:
-    """Look at server, database, star and input, and say what a run would meet. Writes nothing.
+    """Check server, database, star and input for what would make a run fail. Writes nothing.
 
     A line a check: ok, warning, failure, or not asked where something that it needs is missing;
     and a hint where there is something to do. Exit 0 if nothing fails, 4 if the server can't be

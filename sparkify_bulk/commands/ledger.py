@@ -76,7 +76,7 @@ def rejects(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """List the records that the last run refused.
+    """List the records that the last run rejected.
 
     Example: sparkify-bulk rejects --output rejects.ndjson
     """

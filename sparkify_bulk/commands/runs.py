@@ -101,7 +101,7 @@ def _run(
 @click.command(short_help="Compare the star with all files.")
 @options(*DATA, *TARGET, JOBS, WAIT, *TALK)
 def verify(*, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
-    """Read all files again, record by record, and say whether the star agrees with them.
+    """Read all files again, record by record, and compare them with the star.
 
     Exit 0 if it does, 1 if not. The star is only read.
 
@@ -128,7 +128,7 @@ def verify(*, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
 @click.command(short_help="Say what a load would read.")
 @options(*DATA, *TARGET, REHASH, JSON)
 def plan(*, as_json: bool, **options: Any) -> None:
-    """Say what a load would read: files new, changed, unchanged and vanished. Writes nothing.
+    """Show what a load would read: new, changed, unchanged and vanished files. Writes nothing.
 
     Vanished files are listed by name: they are on record, but gone.
 

@@ -17,7 +17,7 @@ from sparkify_bulk.settings import check_schema
 @SCHEMA
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(dsn: str | None, schema: str, arguments: tuple[str, ...]) -> None:
-    """Open psql on the star; what follows is handed to it.
+    """Open psql on the star; all arguments are passed to psql.
 
     Example: sparkify-bulk psql -c 'SELECT count(*) FROM songplays'
     """
@@ -76,7 +76,7 @@ def start(port: int | None) -> None:
 
 @db.command()
 def stop() -> None:
-    """Stop the embedded PostgreSQL; its data stay.
+    """Stop the embedded PostgreSQL; its data are kept.
 
     Example: sparkify-bulk db stop
     """
@@ -88,7 +88,7 @@ def stop() -> None:
 @db.command()
 @click.option("--with-password", is_flag=True, help="For programs that read no passfile=.")
 def url(*, with_password: bool) -> None:
-    """Print the URL of the embedded PostgreSQL, for other programs; start it if need be.
+    """Print the URL of the embedded PostgreSQL, for other programs; start it if necessary.
 
     After db start --port it is the URL of the port.
 
@@ -102,7 +102,7 @@ def url(*, with_password: bool) -> None:
 
 @db.command()
 def status() -> int:
-    """Tell whether the embedded PostgreSQL runs, and where; exit 4 if it doesn't.
+    """Show whether the embedded PostgreSQL is running, and where; exit 4 if it isn't.
 
     Example: sparkify-bulk db status || sparkify-bulk db start
     """

@@ -54,7 +54,7 @@ def _complete_question(_context: object, _parameter: object, begun: str) -> list
 @SCHEMA
 @JSON
 def show(question: str | None, dsn: str | None, schema: str, *, as_json: bool) -> None:
-    """Answer the questions the star was built for: all of them, or one.
+    """Answer ready-made questions about the star: all of them, or one.
 
     Example: sparkify-bulk show most_played_songs
     """

@@ -272,7 +272,7 @@ def _has_table(subject: Subject, schema: str, table: str) -> bool:
 
 
 def server(subject: Subject) -> Finding:
-    """The server can be reached, and lets this user into the database."""
+    """The server can be reached, and this user may connect to the database."""
     try:
         address, embedded = find_server(subject.dsn)
         subject.target = embedded or name_target(address)
@@ -284,7 +284,7 @@ def server(subject: Subject) -> Finding:
 
 
 def version(subject: Subject) -> Finding:
-    """The server is a PostgreSQL that this version knows."""
+    """The server's version of PostgreSQL is supported."""
     number = subject.server.info.server_version
     found = f"PostgreSQL {number // 10_000}.{number % 10_000}"
     if number // 10_000 < OLDEST_SERVER:
@@ -302,7 +302,7 @@ def encoding(subject: Subject) -> Finding:
 
 
 def writes(subject: Subject) -> Finding:
-    """The server takes writes: it is no standby, and transactions aren't read-only by default."""
+    """The server accepts writes: it isn't a standby or read-only by default."""
     (standby,) = _row(subject, "SELECT pg_is_in_recovery()")
     if standby:
         return Finding("failure", "the server is a standby", "name the primary by --dsn")
@@ -316,7 +316,7 @@ def writes(subject: Subject) -> Finding:
 
 
 def session_settings(subject: Subject) -> Finding:
-    """Settings of role, database or connection string that a run overrides, or can't."""
+    """Settings of role, database or connection string that a run overrides, or can't override."""
     server = subject.server
     if server.refused:
         found = ", ".join(f"{name} = {value}" for name, value in server.refused.items())
@@ -329,7 +329,7 @@ def session_settings(subject: Subject) -> Finding:
 
 
 def rights(subject: Subject) -> Finding:
-    """The role may do all that a run does; else the statements that give it the rest."""
+    """The role has all rights that a run needs; else the statements that grant those missing."""
     names = subject.schemas
     lacking = _rows(
         subject,
@@ -349,7 +349,7 @@ def rights(subject: Subject) -> Finding:
 
 
 def tls(subject: Subject) -> Finding:
-    """Nobody between client and server can read along, or pass for the server."""
+    """Nobody can intercept the connection or impersonate the server."""
     connection = subject.server
     if weakness := weak_tls(connection):
         return Finding("warning", weakness, "use sslmode=verify-full, and name sslrootcert")
@@ -359,7 +359,7 @@ def tls(subject: Subject) -> Finding:
 
 
 def connections(subject: Subject) -> Finding:
-    """There are as many connections as a run takes; whether a pooler is in between."""
+    """A run can get as many connections as it needs; whether it connects through a pooler."""
     needed = connections_of_run(default_jobs())
     takes = f"a run takes {needed}"
     if is_pooled(subject.server):
@@ -385,7 +385,7 @@ def clock(subject: Subject) -> Finding:
 
 
 def time_zone(subject: Subject) -> Finding:
-    """The time zones of client and server; runs write UTC whatever they are."""
+    """The time zones of client and server; runs always write UTC."""
     _, _, there = _rows(subject, "settings")[0]
     here = datetime.now(UTC).astimezone()
     return Finding("ok", f"server {there}, here {here:%Z}; runs write UTC")
@@ -403,7 +403,7 @@ def star(subject: Subject) -> Finding:
 
 
 def record(subject: Subject) -> Finding:
-    """The star is as the last run on record left it: of that run, and with as many rows."""
+    """The star was last changed by the ledger's last run, and has as many rows as then."""
     names = subject.schemas
     try:
         if not state.star_exists(subject.server, names.star):
@@ -420,13 +420,13 @@ def record(subject: Subject) -> Finding:
 
 
 def neighbours(subject: Subject) -> Finding:
-    """The schemas beside the star hold nothing but what runs made: a run refuses else."""
+    """The ledger, staging and build schemas hold only what runs made; else a run would fail."""
     marks.refuse_foreign(subject.server, subject.schemas)
     return Finding("ok", "the schemas beside the star hold nothing of others")
 
 
 def dependents(subject: Subject) -> Finding:
-    """Nothing hangs on the star that can't follow it through a reload's switch."""
+    """All that depends on the star can be carried over to the new tables of a reload."""
     stuck = switch.refusals(subject.server, (switch.Swap(subject.schemas.star, ""),))
     if stuck:
         hint = "reload refuses; load doesn't mind. reload --drop-dependents drops them"
@@ -435,7 +435,7 @@ def dependents(subject: Subject) -> Finding:
 
 
 def lock(subject: Subject) -> Finding:
-    """Whether a run holds the star now, and which."""
+    """Whether a run holds the star's lock now, and which."""
     if not _is_held(subject):
         return Finding("ok", "no run holds the star")
     who = ledger.holder(subject.server, subject.schemas.ledger)
@@ -449,7 +449,7 @@ def _is_held(subject: Subject) -> bool:
 
 
 def leftovers(subject: Subject) -> Finding:
-    """What runs that died left: records of runs that seem to go on, tables in staging and build."""
+    """What killed runs left behind: runs recorded as running, staging and build tables."""
     left = _left(subject)
     if not left or _is_held(subject):
         return Finding("ok", "none")
@@ -513,12 +513,12 @@ def newest_event(subject: Subject) -> Finding:
 
 
 def songs(subject: Subject) -> Finding:
-    """The folder of songs and all in it can be read."""
+    """The folder of song files and everything in it can be read."""
     return _look_at_folder(subject, "songs", subject.songs, "--songs")
 
 
 def logs(subject: Subject) -> Finding:
-    """The folder of event logs and all in it can be read."""
+    """The folder of event logs and everything in it can be read."""
     return _look_at_folder(subject, "events", subject.logs, "--logs")
 
 
@@ -582,7 +582,7 @@ def _contents(folder: Path, *, follow_links: bool) -> _Contents:
 
 
 def disk(subject: Subject) -> Finding:
-    """The server's disk has room for a reload of the input, beside the star that is there."""
+    """The server's disk has room for a reload of the input in addition to the existing star."""
     connection = subject.server
     wal_level, _, _ = _rows(subject, "settings")[0]
     needed = int(_scaled(subject, _TABLES) + _log_size(subject, wal_level))
@@ -630,7 +630,7 @@ _CHECKPOINTS_BEFORE = "SELECT checkpoints_timed, checkpoints_req FROM pg_stat_bg
 
 
 def checkpoints(subject: Subject) -> Finding:
-    """Checkpoints come by the clock: max_wal_size holds the log that a run writes."""
+    """Checkpoints are timed, not requested: max_wal_size is large enough for a run's log."""
     has_moved = subject.server.info.server_version >= _MOVED
     timed, requested = _row(subject, _CHECKPOINTS if has_moved else _CHECKPOINTS_BEFORE)
     wal_level, room, _ = _rows(subject, "settings")[0]
@@ -656,7 +656,7 @@ def _gib(size: int) -> str:
 
 
 def wal_level(subject: Subject) -> Finding:
-    """How much the server logs: with `minimal` a reload's new tables aren't logged at all."""
+    """How much the server logs: with `minimal`, a reload's new tables aren't logged."""
     level, _, _ = _rows(subject, "settings")[0]
     if level == "minimal":
         return Finding("ok", "minimal: a reload's new tables aren't logged")
