@@ -1,6 +1,7 @@
 # make load    install into .venv, and load data/ into the embedded PostgreSQL
-# make test    install what the tests need too, and run them
-# make faults  run the fault matrix alone
+# make test    install what the tests need too, and run them: fewer cases of those much alike
+# make test-all  run all tests at full size; of the fault matrix a third
+# make faults  run the whole fault matrix alone
 # make check   lint and types
 # make docs    write the generated parts of the documentation anew
 # make notebook  execute docs/explore.ipynb anew, on a star of data/
@@ -11,7 +12,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: load test faults check docs notebook pictures site clean
+.PHONY: load test test-all faults check docs notebook pictures site clean
 
 load: $(VENV)/.installed
 	$(BIN)/sparkify-bulk reload data
@@ -19,9 +20,12 @@ load: $(VENV)/.installed
 test: $(VENV)/.dev
 	$(BIN)/pytest -n 2 --dist worksteal
 
+test-all: $(VENV)/.dev
+	$(BIN)/pytest -n 2 --dist worksteal --full
+
 faults: $(VENV)/.dev
 	$(BIN)/pytest -n 2 --dist worksteal tests/test_faults.py tests/test_cable.py tests/test_disk.py \
-		tests/test_failover.py tests/test_pooler.py --all-cells $(FAULTS)
+		tests/test_failover.py tests/test_pooler.py --full --all-cells $(FAULTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

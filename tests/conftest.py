@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import hypothesis
 import psycopg
 import pytest
+import sizes
 from fault_ground import TOTALS
 from servers import Server, running
 from trees import Tree
@@ -35,12 +36,26 @@ _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the tests of faults and of switches be more, and others."""
+    """Let the tests be more, and others."""
+    parser.addoption("--full", action="store_true", help="every case, and all examples")
     parser.addoption("--all-cells", action="store_true", help="both commands in every cell")
-    parser.addoption("--kills", type=int, default=50, help="runs killed at random moments")
-    parser.addoption("--nights", type=int, default=100, help="nights of the soak")
-    parser.addoption("--reads", type=int, default=500, help="reads while a star is switched")
+    parser.addoption("--kills", type=int, help="runs killed at random moments")
+    parser.addoption("--nights", type=int, help="nights of the soak")
+    parser.addoption("--reads", type=int, help="reads while a star is switched")
     parser.addoption("--fault-seed", type=int, default=1, help="of the faults at random")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Decide how much is tried."""
+    sizes.configure(config)
+    for name, number in (("kills", 50), ("nights", 100), ("reads", 500)):
+        if getattr(config.option, name) is None:
+            setattr(config.option, name, sizes.share(number))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what runs at full size only."""
+    sizes.thin_out(config, items)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -25,14 +25,13 @@ from fault_child import POINTS, Point
 from psycopg import sql
 from servers import Server
 from trees import Star, Tree, event, query, read_star, song
+from waiting import PATIENCE_SECONDS, wait_until
 
 import sparkify_bulk
 from sparkify_bulk import tables
 from sparkify_bulk.run import libpq_environment
 
 CHILD = Path(__file__).parent / "fault_child.py"
-# Far beyond what anything here takes: a test that gets there has failed.
-PATIENCE_SECONDS = 60
 REJECTED, FAILED, DATABASE, BUSY = 3, 1, 4, 5
 _BEFORE = "fault_before"
 _COUNTS = sql.SQL("SELECT {}").format(
@@ -134,11 +133,10 @@ class Ground:
     def database(self) -> Iterator[str]:
         """Make a database that holds the star of the first files; return where it is."""
         name = f"fault_{next(self._numbers)}"
-        make = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        self.server.execute(make.format(sql.Identifier(name), sql.Identifier(_BEFORE)))
         # PostgreSQL logs numbers of a sequence 32 ahead, in the log of the database that it was
         # copied from: after a crash a copy that no checkpoint has seen would give them out again.
-        self.server.execute(sql.SQL("CHECKPOINT"))
+        # One that is copied as files has been seen by one.
+        self.server.create(name, _BEFORE)
         yield self.server.dsn(name)
         self.server.drop(name)
 
@@ -328,11 +326,11 @@ class Halting:
         Raises:
             AssertionError: it ended, or took too long.
         """
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while text not in self.said():
-            assert self.process.poll() is None, f"ended before {text!r}: {self.said()}"
-            assert time.monotonic() < deadline, f"no {text!r}: {self.said()}"
-            time.sleep(0.01)
+        wait_until(
+            lambda: self.process.poll() is not None or text in self.said(),
+            lambda: f"no {text!r}: {self.said()}",
+        )
+        assert text in self.said(), f"ended before {text!r}: {self.said()}"
 
     def _read_errors(self) -> str:
         self._errors.seek(0)
@@ -696,10 +694,7 @@ def wait_until_somebody_waits(dsn: str) -> None:
         SELECT 1 FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not query(dsn, waits):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: query(dsn, waits), "nobody waits for a lock")
 
 
 def through(relay: Relay, dsn: str) -> str:

@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,12 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 from psycopg.pq import PGconn, Ping
+from waiting import wait_until
 
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
+# A database is made there in a fifth of the time.
+MEMORY = Path("/dev/shm")  # noqa: S108 - each folder in it has a name of its own
+MEMORY_BYTES = 4 * 2**30
 SUPERUSER = "postgres"
 TEMPLATE = "sparkify_template"
 # The one role that must show a password; everybody else on the test's own socket is trusted.
@@ -80,13 +83,13 @@ class Server:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
             connection.execute(statement)
 
-    def create(self, name: str) -> None:
-        """Make a database from the template."""
-        self.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(TEMPLATE)
-            )
-        )
+    def create(self, name: str, template: str = TEMPLATE) -> None:
+        """Make a database from the template, or from another database that nobody is connected to.
+
+        Copied as files, since that takes a third of the time.
+        """
+        make = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+        self.execute(make.format(sql.Identifier(name), sql.Identifier(template)))
 
     def drop(self, name: str) -> None:
         """Drop a database, whoever is still connected."""
@@ -145,7 +148,7 @@ def make(version: str, home: Path, settings: str, port: int) -> Server:
 
 @contextlib.contextmanager
 def _home(disk: str) -> Iterator[Path]:
-    home = Path(tempfile.mkdtemp(prefix="spb_"))
+    home = Path(tempfile.mkdtemp(prefix="spb_", dir=fast_folder()))
     if disk:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={disk}", "tmpfs", home], check=True)
     try:
@@ -155,6 +158,13 @@ def _home(disk: str) -> Iterator[Path]:
         if disk:
             subprocess.run(["umount", "--lazy", home], check=True)
         shutil.rmtree(home)
+
+
+def fast_folder() -> Path | None:
+    """Return a folder in memory, where there is one with room for servers; else None."""
+    if not os.access(MEMORY, os.W_OK | os.X_OK) or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+        return None
+    return MEMORY if shutil.disk_usage(MEMORY).free > MEMORY_BYTES else None
 
 
 def _give_away(home: Path) -> None:
@@ -186,10 +196,7 @@ def free_port() -> int:
 
 def wait_until_up(dsn: str) -> None:
     """Wait until a server takes connections."""
-    deadline = time.monotonic() + 60
-    while PGconn.ping(dsn.encode()) != Ping.OK:
-        assert time.monotonic() < deadline, "the server doesn't come up"
-        time.sleep(0.01)
+    wait_until(lambda: PGconn.ping(dsn.encode()) == Ping.OK, "the server doesn't come up")
 
 
 def _binaries(version: str) -> Path:

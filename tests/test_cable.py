@@ -17,7 +17,6 @@ from conftest import SERVER, lack
 from fault_child import BOTH
 from fault_ground import (
     DATABASE,
-    PATIENCE_SECONDS,
     REJECTED,
     TOTALS,
     Ground,
@@ -29,6 +28,7 @@ from fault_ground import (
 )
 from servers import free_port, running
 from trees import read_star
+from waiting import wait_until
 
 # Workers of a test run side by side have a network each.
 _NETWORK = 70 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -104,6 +104,7 @@ def halted_there(
     return halted(ground, command, point, target, "--retries=0", before=there)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("command", BOTH)
 @pytest.mark.parametrize("point", ["mid-COPY", "users merged", "before COMMIT"])
 def test_a_pulled_cable_ends_the_run_and_frees_the_lock(
@@ -117,10 +118,7 @@ def test_a_pulled_cable_ends_the_run_and_frees_the_lock(
             pulled = time.monotonic()
             try:
                 run.go()
-                deadline = pulled + PATIENCE_SECONDS
-                while locks(dsn):
-                    assert time.monotonic() < deadline, "the server keeps the lock"
-                    time.sleep(0.1)
+                wait_until(lambda: not locks(dsn), "the server keeps the lock")
                 freed = time.monotonic() - pulled
                 if point != "before COMMIT":
                     assert run.end() == DATABASE, run.said()
@@ -152,13 +150,10 @@ def test_a_cable_pulled_while_the_server_works_ends_the_run_and_frees_the_lock(
             wait_until_somebody_waits(dsn)
             assert locks(dsn) == 1
             pull(cable)
-            deadline = time.monotonic() + PATIENCE_SECONDS
             try:
                 if answered:
                     other.rollback()
-                while locks(dsn):
-                    assert time.monotonic() < deadline, "the server keeps the lock"
-                    time.sleep(0.1)
+                wait_until(lambda: not locks(dsn), "the server keeps the lock")
                 assert run.end() == DATABASE, run.said()
             finally:
                 plug_in(cable)

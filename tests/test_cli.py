@@ -14,40 +14,21 @@ from pathlib import Path
 import click
 import psycopg
 import pytest
+from command import COMMAND, run, run_installed
 from fault_ground import wait_until_somebody_waits
 from psycopg import sql
+from servers import fast_folder
 from trees import Tree, event, query, read_star, song
+from waiting import PATIENCE_SECONDS
 
 import sparkify_bulk
 from sparkify_bulk import cli
 from sparkify_bulk.database.connection import Connection
 
-COMMAND = str(Path(sys.executable).parent / "sparkify-bulk")
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the installed command with its output piped."""
-    return run_in(None, *arguments, **environment)
-
-
-def run_in(
-    folder: Path | None, *arguments: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run it in a folder."""
-    return subprocess.run(
-        [COMMAND, *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-    )
-
 
 def test_reload_prints_its_report_and_logs_apart(database: str, committed: Path) -> None:
     """A reload ends with 0, its tables on stdout and its log lines on stderr."""
-    done = run("reload", str(committed), "--dsn", database)
+    done = run_installed("reload", str(committed), "--dsn", database)
     assert done.returncode == 0, done.stderr
     assert "songplays" in done.stdout
     assert "2,110" in done.stdout
@@ -191,7 +172,7 @@ def test_signals_end_a_run_cleanly(
         connection.execute("SELECT count(*) FROM sparkify.songplays")
         process = reload_to_its_switch(database, committed)
         process.send_signal(sent)
-        said = process.communicate()[1]
+        said = process.communicate(timeout=PATIENCE_SECONDS)[1]
     assert process.returncode == code
     assert "ignored" not in said
     assert "Traceback" not in said
@@ -223,7 +204,7 @@ def test_a_second_signal_ends_a_run_at_once(
         process.send_signal(sent)
         wait_until_somebody_waits(database)
         process.send_signal(sent)
-        _, said = process.communicate()
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == code
     assert "Stopped at once" in said
     assert connection.execute("SELECT count(*) FROM sparkify.songplays").fetchone() == (2110,)
@@ -251,7 +232,7 @@ def test_progress_only_on_a_terminal(database: str, committed: Path) -> None:
         if not block:
             break
         drawn += block
-    process.communicate()
+    process.communicate(timeout=PATIENCE_SECONDS)
     os.close(ours)
     assert process.returncode == 0
     assert b"stage events" in drawn
@@ -267,6 +248,7 @@ def run_redirected(redirections: str, *arguments: str) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("redirections", [">&-", ">/dev/full"])
 @pytest.mark.parametrize("words", ["--help", "schema", "completion bash", "runs", "runs --json"])
 def test_output_that_cannot_be_written_is_an_error_without_a_traceback(
@@ -299,7 +281,7 @@ def test_text_that_the_locale_cannot_hold_is_escaped(
     tree.songs("a.json", song(title="ert 猫"))
     tree.logs("a.json", event())
     for words in (["reload", str(tree.root)], ["runs"], ["query", "SELECT title FROM songs"]):
-        done = run(*words, "--dsn", database, PYTHONIOENCODING=encoding)
+        done = run_installed(*words, "--dsn", database, PYTHONIOENCODING=encoding)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
         assert "-----" in done.stdout
@@ -387,7 +369,7 @@ def test_a_schema_may_be_named_like_a_word_of_sql(
         done = run(*words, "--dsn", database, "--schema", "order")
         assert done.returncode == 0, done.stderr
     words = ("psql", "--schema", "order", "--dsn", database)
-    assert run(*words, "-Atc", "SELECT count(*) FROM songplays").stdout.strip() == "2110"
+    assert run_installed(*words, "-Atc", "SELECT count(*) FROM songplays").stdout.strip() == "2110"
     connection.execute(run("schema", "--schema", "table").stdout.encode())
     roles = run("schema", "--schema", "user", "--roles").stdout
     with connection.transaction(force_rollback=True):
@@ -399,13 +381,13 @@ def test_a_schema_may_be_named_like_a_word_of_sql(
 def test_psql_sees_the_star(database: str, committed: Path) -> None:
     """The psql that opens has the star's schema on its path."""
     run("reload", str(committed), "--dsn", database)
-    done = run("psql", "--dsn", database, "-Atc", "SELECT count(*) FROM songplays")
+    done = run_installed("psql", "--dsn", database, "-Atc", "SELECT count(*) FROM songplays")
     assert done.stdout.strip() == "2110", done.stderr
 
 
 def test_no_database_named_uses_the_embedded_server_loudly(committed: Path) -> None:
     """With nothing named, the embedded server is used and said so; db tells where, and stops it."""
-    above = tempfile.mkdtemp(prefix="sb-", dir="/tmp")
+    above = tempfile.mkdtemp(prefix="sb-", dir=fast_folder())
     Path(above).chmod(0o755)
     home = {"SPARKIFY_BULK_HOME": f"{above}/home"}
     try:
@@ -431,7 +413,7 @@ def test_module_runs_as_the_command() -> None:
         capture_output=True,
         text=True,
     )
-    assert done.stdout == run("--version").stdout
+    assert done.stdout == run_installed("--version").stdout
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 
 import pytest
-from test_cli import run_in as run
+from command import run
 
 
 def settings(folder: Path, *arguments: str, **environment: str) -> dict[str, tuple[str, str]]:
     """Return what `config` shows: value and origin of each setting."""
-    done = run(folder, *arguments, "config", "--json", **environment)
+    done = run(*arguments, "config", "--json", folder=folder, **environment)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     return {row["setting"]: (row["value"], row["from"]) for row in rows}
@@ -29,17 +29,20 @@ def test_flag_then_environment_then_file_then_default(
 ) -> None:
     """Each source gives way to the one before it, in a run as in what config shows."""
     file.write_text(f'dsn = "{database}"\ndata = "{committed}"\nschema = "of_file"\n')
-    assert json.loads(run(file.parent, "reload", "--json").stdout)["run_id"] == 1
+    assert json.loads(run("reload", "--json", folder=file.parent).stdout)["run_id"] == 1
     shown = settings(file.parent)
     assert shown["schema"] == ("of_file", "sparkify-bulk.toml")
     assert shown["retries"] == ("3", "default")
     variable = {"SPARKIFY_BULK_SCHEMA": "of_variable"}
     assert settings(file.parent, **variable)["schema"] == ("of_variable", "SPARKIFY_BULK_SCHEMA")
-    run(file.parent, "reload", "--quiet", **variable)
-    run(file.parent, "reload", "--quiet", "--schema", "of_flag", **variable)
+    run("reload", "--quiet", folder=file.parent, **variable)
+    run("reload", "--quiet", "--schema", "of_flag", folder=file.parent, **variable)
     for schema in ("of_file", "of_variable", "of_flag"):
         assert (
-            json.loads(run(file.parent, "runs", "--json", "--schema", schema).stdout)["run_id"] == 1
+            json.loads(run("runs", "--json", "--schema", schema, folder=file.parent).stdout)[
+                "run_id"
+            ]
+            == 1
         )
 
 
@@ -54,14 +57,14 @@ def test_a_table_is_for_its_command_alone(file: Path) -> None:
 def test_commands_below_commands_have_the_settings_too(database: str, file: Path) -> None:
     """The server named on top of the file is the one that `rejects replay` asks."""
     file.write_text(f'dsn = "{database}"\nschema = "music"\n')
-    done = run(file.parent, "rejects", "replay")
+    done = run("rejects", "replay", folder=file.parent)
     assert "no star in the schema music" in done.stderr
 
 
 def test_the_same_name_elsewhere_is_another_setting(file: Path) -> None:
     """The folder of songs on top of the file is no number of songs to the benchmark."""
     file.write_text('songs = "folder"\n')
-    done = run(file.parent, "bench", "--output", "/dev/null/nowhere")
+    done = run("bench", "--output", "/dev/null/nowhere", folder=file.parent)
     assert "can't be made" in done.stderr
 
 
@@ -71,7 +74,7 @@ def test_all_that_is_wrong_in_the_file_is_named_at_once(file: Path) -> None:
         'jbos = 2\nmax_rejects = 4\nmax-age = "36"\nquiet = 1\njobs = true\nwait = [1]\n'
         '[lod]\n[load]\nrehash = "yes"\n[rejects.replay]\nrunn = 3\n[bench]\ncontender = "floor"\n'
     )
-    done = run(file.parent, "runs")
+    done = run("runs", folder=file.parent)
     assert done.returncode == 2
     for complaint in (
         "jbos is no setting (did you mean jobs?)",
@@ -90,7 +93,7 @@ def test_all_that_is_wrong_in_the_file_is_named_at_once(file: Path) -> None:
 
 def test_variables_that_are_no_setting_are_named(tmp_path: Path) -> None:
     """Config complains of variables that are misspelt, and of values that can't be, at once."""
-    done = run(tmp_path, "config", SPARKIFY_BULK_JOBBS="2", SPARKIFY_BULK_WAIT="long")
+    done = run("config", SPARKIFY_BULK_JOBBS="2", SPARKIFY_BULK_WAIT="long", folder=tmp_path)
     assert done.returncode == 2
     assert "SPARKIFY_BULK_JOBBS is no setting (did you mean SPARKIFY_BULK_JOBS?)" in done.stderr
     assert "wait: 'long' is not a valid float" in done.stderr
@@ -115,7 +118,7 @@ def test_a_file_can_be_named(tmp_path: Path, file: Path) -> None:
     assert named["schema"] == ("elsewhere", str(elsewhere))
     by_variable = settings(tmp_path, SPARKIFY_BULK_CONFIG=str(elsewhere))
     assert by_variable["schema"] == ("elsewhere", str(elsewhere))
-    done = run(tmp_path, "--config", "missing.toml", "runs")
+    done = run("--config", "missing.toml", "runs", folder=tmp_path)
     assert done.returncode == 2
     assert "missing.toml can't be read: No such file" in done.stderr
 
@@ -123,7 +126,7 @@ def test_a_file_can_be_named(tmp_path: Path, file: Path) -> None:
 def test_a_file_that_is_no_toml_is_refused(file: Path) -> None:
     """The error says where the text stops being TOML."""
     file.write_text("schema = music\n")
-    done = run(file.parent, "runs")
+    done = run("runs", folder=file.parent)
     assert done.returncode == 2
     assert "no TOML" in done.stderr
     assert "line 1" in done.stderr
@@ -139,7 +142,7 @@ def test_a_file_that_others_may_have_written_is_not_used(file: Path, others: str
         os.chown(file, 65534, 65534)
     else:
         pytest.skip("only root can give a file away")
-    done = run(file.parent, "runs")
+    done = run("runs", folder=file.parent)
     assert done.returncode == 2
     assert "belongs to somebody else" in done.stderr
-    assert run(file.parent, "--config", "sparkify-bulk.toml", "config").returncode == 0
+    assert run("--config", "sparkify-bulk.toml", "config", folder=file.parent).returncode == 0

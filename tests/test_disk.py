@@ -44,6 +44,7 @@ def fill(disk: Path) -> Path:
             return filler
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("command", BOTH)
 @pytest.mark.parametrize("point", ["run on record", "first byte of COPY", "users merged"])
 def test_a_full_disk_ends_the_run_and_leaves_the_star_whole(

@@ -18,12 +18,13 @@ from typing import Any
 import psycopg
 import pytest
 from click.testing import CliRunner
+from command import COMMAND, run
 from conftest import SERVER
 from fault_ground import Halting, locks
 from psycopg import sql
 from servers import Server, copy_standby, running
-from test_cli import COMMAND
 from trees import Tree, event, query, song
+from waiting import PATIENCE_SECONDS, wait_until
 
 import sparkify_bulk
 from sparkify_bulk import cli
@@ -149,7 +150,7 @@ def on_terminal(*words: str, **environment: str) -> str:
         pass
     finally:
         os.close(ours)
-        done.wait()
+        done.wait(PATIENCE_SECONDS)
     return shown.decode()
 
 
@@ -189,12 +190,7 @@ def test_no_password_is_shown_by_any_rendering(small: Tree) -> None:
     """Neither one in a string that can't be read, nor in a URL, nor in the environment."""
     for dsn in ("postgresql://u:Geheim-123@h:port/d", "host=/nowhere password=Geheim-123"):
         for words in (["--json"], []):
-            done = subprocess.run(
-                [COMMAND, "doctor", small.root, "--dsn", dsn, *words],
-                check=False,
-                capture_output=True,
-                text=True,
-            )
+            done = run("doctor", small.root, "--dsn", dsn, *words)
             assert done.returncode == 4
             assert "failure" in done.stdout
             assert "Geheim" not in done.stdout + done.stderr
@@ -295,14 +291,12 @@ def test_many_checkpoints_asked_for_warn_with_a_value_for_the_input(tmp_path: Pa
         for statement in statements:
             query(dsn, statement)
         # The server takes it in its own time.
-        while query(dsn, "SHOW max_wal_size") != [("2GB",)]:
-            pass
+        wait_until(lambda: query(dsn, "SHOW max_wal_size") == [("2GB",)], "it doesn't take it")
         assert of(look(dsn, tmp_path), "checkpoints").status == "ok"
         # A small input would fit even then.
         query(dsn, "ALTER SYSTEM RESET max_wal_size")
         query(dsn, "SELECT pg_reload_conf()")
-        while query(dsn, "SHOW max_wal_size") != [("64MB",)]:
-            pass
+        wait_until(lambda: query(dsn, "SHOW max_wal_size") == [("64MB",)], "it doesn't take it")
         with big.open("wb") as file:
             file.truncate(10**6)
         assert of(look(dsn, tmp_path), "checkpoints").status == "ok"
@@ -460,8 +454,7 @@ def test_who_holds_the_star_is_told_and_its_tables_are_no_left_overs(
     finally:
         run.close()
     # The server process of a dead client lets the lock go when it sees that, not before.
-    while locks(database):
-        pass
+    wait_until(lambda: not locks(database), "the server keeps the lock")
     dead = look(database, small.root)
     assert wrong(dead) == {"leftovers": "warning"}
     assert "run 1" in of(dead, "leftovers").found

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from servers import free_port
-from test_cli import run
+from command import run
+from servers import fast_folder, free_port
 
 from sparkify_bulk.database import embedded
 from sparkify_bulk.errors import EmbeddedServerError
@@ -37,7 +37,7 @@ START = (
 def folder() -> Iterator[Path]:
     """Make a folder for homes; at the end stop the servers in it, and remove it."""
     # Not pytest's own folder: when root runs the tests, no other account may enter that.
-    above = Path(tempfile.mkdtemp(prefix="sb-", dir="/tmp"))
+    above = Path(tempfile.mkdtemp(prefix="sb-", dir=fast_folder()))
     above.chmod(0o711)
     try:
         yield above

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from sizes import examples
 from trees import MOMENT, Star, Tree, drop_star, event, query, read_star, slow_star, song
 
 import sparkify_bulk
@@ -52,6 +53,7 @@ def assert_known_answers(report: Report, dsn: str) -> None:
 # --- known answers ------------------------------------------------------------------------------
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("jobs", [1, 2, 4])
 def test_reload_and_reload_again_give_the_known_answers(
     database: str, sample: Path, jobs: int
@@ -66,6 +68,7 @@ def test_reload_and_reload_again_give_the_known_answers(
         assert (report.input.songs.files, report.input.songs.records) == (71, 71)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("jobs", [1, 2, 4])
 def test_loads_over_a_reload_change_nothing(database: str, sample: Path, jobs: int) -> None:
     """Loads of files that a reload has read leave the star as it is."""
@@ -78,6 +81,7 @@ def test_loads_over_a_reload_change_nothing(database: str, sample: Path, jobs: i
         assert read_star(database, surrogate=True) == before
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("jobs", [1, 2, 4])
 def test_a_load_into_an_empty_database_gives_the_known_answers(
     database: str, sample: Path, jobs: int
@@ -278,7 +282,7 @@ def reloaded(dsn: str, data: Path, jobs: int = 1) -> Star:
     return star
 
 
-@settings(max_examples=130)
+@examples(130)
 @given(song_files=files(SONG_RECORDS), event_files=files(EVENT_RECORDS))
 def test_any_tree_equals_the_slow_loaders_star(
     module_database: str, song_files: Files, event_files: Files
@@ -289,7 +293,7 @@ def test_any_tree_equals_the_slow_loaders_star(
         assert reloaded(module_database, data) == slow_star(module_database, data)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     song_files=files(SONG_RECORDS),
     event_files=files(EVENT_RECORDS),
@@ -330,7 +334,7 @@ def test_loads_in_any_order_equal_one_reload(
     drop_star(module_database, schema)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(song_files=files(songs), event_files=files(plays), jobs=st.sampled_from([2, 3]))
 def test_workers_and_batches_never_change_the_star(
     module_database: str, song_files: Files, event_files: Files, jobs: int

@@ -13,9 +13,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from sizes import examples
 from trees import MOMENT, Tree, event, lines, song
 
 from sparkify_bulk.errors import BooksError
@@ -136,7 +137,7 @@ def texts(draw: st.DrawFn, kind: Kind) -> bytes:
     return data
 
 
-@settings(max_examples=1000)
+@examples(1000)
 @given(texts("events"))
 @example(lines(event(page="a\0b")))
 @example(lines(event(page="\ud800")))
@@ -148,7 +149,7 @@ def test_both_paths_read_the_same_events(data: bytes) -> None:
     assert_paths_agree("events", data)
 
 
-@settings(max_examples=1000)
+@examples(1000)
 @given(texts("songs"))
 def test_both_paths_read_the_same_songs(data: bytes) -> None:
     """Whatever the bytes of a song file: the fast path refuses, or agrees with the salvage path."""

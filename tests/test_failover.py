@@ -20,6 +20,7 @@ from fault_ground import (
 )
 from servers import Server, copy_standby, running, wait_until_up
 from trees import query, read_star
+from waiting import wait_until
 
 SETTINGS = "wal_level = replica\nmax_wal_senders = 4\nhot_standby = on\n"
 
@@ -76,5 +77,7 @@ def wait_until_replayed(primary: Server, standby: Server) -> None:
     ((position,),) = query(primary.dsn("postgres"), "SELECT pg_current_wal_flush_lsn()::text")
     with psycopg.connect(standby.dsn("postgres"), autocommit=True) as connection:
         behind = "SELECT pg_last_wal_replay_lsn() < %s::pg_lsn"
-        while connection.execute(behind, (position,)).fetchone() != (False,):
-            pass
+        wait_until(
+            lambda: connection.execute(behind, (position,)).fetchone() == (False,),
+            "the standby stays behind",
+        )

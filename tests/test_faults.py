@@ -64,6 +64,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("command", "point"), list(points_while_locked(everything=everything)))
 
 
+@pytest.mark.covering
 def test_a_run_that_meets_a_fault_leaves_a_whole_star_and_a_rerun_completes_it(
     ground: Ground, command: str, point: str, fault: str
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_run_that_meets_a_fault_leaves_a_whole_star_and_a_rerun_completes_it(
 # --- two at once ----------------------------------------------------------------------------------
 
 
+@pytest.mark.every(4)
 def test_a_second_run_is_told_who_holds_the_star_and_the_first_one_ends_well(
     ground: Ground, command: str, point: str
 ) -> None:
@@ -93,6 +95,7 @@ def test_a_second_run_is_told_who_holds_the_star_and_the_first_one_ends_well(
 # --- what others do -------------------------------------------------------------------------------
 
 
+@pytest.mark.every(4)
 def test_what_somebody_makes_beside_the_star_during_a_run_stays(
     ground: Ground, command: str, point: str
 ) -> None:
@@ -120,6 +123,7 @@ def test_what_somebody_makes_beside_the_star_during_a_run_stays(
         check_after(ground, command, dsn, "tables of others")
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize(
     "made", ["CREATE TABLE {}.users AS SELECT 7 AS a", "CREATE VIEW {}.users AS SELECT 7 AS a"]
 )
@@ -188,6 +192,7 @@ def test_a_commit_that_never_arrived_is_known_to_have_failed(ground: Ground, com
         check_after(ground, command, dsn, "COMMIT lost")
 
 
+@pytest.mark.every(7)
 @pytest.mark.parametrize("command", BOTH)
 @pytest.mark.parametrize("twentieth", range(20))
 def test_a_link_cut_after_any_number_of_bytes_leaves_a_whole_star(
@@ -209,6 +214,7 @@ def test_a_link_cut_after_any_number_of_bytes_leaves_a_whole_star(
 # --- what passes ----------------------------------------------------------------------------------
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("command", BOTH)
 @pytest.mark.parametrize("fault", ["server crashed", "server restarted", "sessions ended"])
 def test_a_run_begins_anew_where_the_server_failed_in_passing(
@@ -225,6 +231,7 @@ def test_a_run_begins_anew_where_the_server_failed_in_passing(
         check_after(ground, command, dsn, f"{fault}, retried")
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("command", BOTH)
 @pytest.mark.parametrize("point", ["start", "lock taken", "mid-COPY", "users merged"])
 def test_a_run_that_finds_the_server_full_begins_anew(
@@ -284,6 +291,7 @@ def test_a_run_waits_for_somebody_who_locks_the_star(ground: Ground, command: st
         check_after(ground, command, dsn, "lock held")
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("command", BOTH)
 @pytest.mark.parametrize("point", ["songs read", "events staged"])
 def test_limits_of_the_role_end_no_run(ground: Ground, command: str, point: str) -> None:
@@ -334,6 +342,7 @@ def test_a_load_that_somebody_cancels_says_so_and_leaves_the_star_whole(ground: 
         check_after(ground, "load", dsn, "statement cancelled")
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("command", BOTH)
 @pytest.mark.parametrize("point", ["songs read", "events staged", "users merged"])
 def test_a_run_that_gets_no_more_memory_leaves_the_star_whole(
@@ -353,6 +362,7 @@ def test_a_run_that_gets_no_more_memory_leaves_the_star_whole(
 # --- at random ------------------------------------------------------------------------------------
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("point", ["songs read", "events staged"])
 @pytest.mark.parametrize("command", BOTH)
 def test_a_table_that_somebody_puts_among_staging_tables_outlives_the_run(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from test_cli import COMMAND, run
+from command import COMMAND, run
 from test_metrics import read
 from trees import Tree, event, query, song
 
@@ -99,6 +99,7 @@ def test_a_reload_that_would_empty_the_star_is_told_of(
     assert run(*arguments, "--max-shrink", "nan").returncode == 2
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("command", ["reload", "load"])
 @pytest.mark.parametrize("option", ["--metrics", "--report"])
 def test_what_cannot_be_written_after_a_run_changes_no_exit_code(
@@ -127,6 +128,7 @@ def test_what_cannot_be_written_after_a_run_changes_no_exit_code(
     assert last == ("succeeded", 0)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("command", ["reload", "load"])
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_closed_stdout_changes_no_exit_code(

@@ -23,6 +23,7 @@ import pytest
 from hard_inputs import CASES as FILES
 from hard_inputs import SIZE, zstd
 from psycopg import sql
+from sizes import share
 from trees import MOMENT, Star, Tree, drop_star, event, lines, query, read_star, song
 
 import sparkify_bulk
@@ -192,6 +193,7 @@ def refused(dsn: str, schema: str) -> list[tuple[Any, ...]]:
     return query(dsn, sql.SQL(statement).format(sql.Identifier(f"{schema}_ledger")))
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("name", FILES)
 def test_files_as_people_have_them(module_database: str, tree: Tree, name: str) -> None:
     """Each of these trees gives its songs and plays, and rejects by file, line, byte and reason."""
@@ -378,7 +380,7 @@ def test_a_thousand_odd_files_cost_no_good_one(
         ending, pack = chance.choice(list(packings.items()))
         tree.logs(f"{number % 7}/g{number:03}.{ending}", pack(lines(event(number))))
         tree.songs(f"{number % 7}/g{number:03}.{ending}", pack(lines(song(number))))
-    for number in range(1000):
+    for number in range(share(1000)):
         ending = chance.choice(["json", "json", "ndjson", "json.gz", "jsonl.zst"])
         write = chance.choice([tree.logs, tree.songs])
         write(f"{number % 7}/{chance.randrange(10**6):06}.{ending}", odd_file(chance, number))
@@ -408,6 +410,7 @@ def test_a_thousand_odd_files_cost_no_good_one(
         assert not re.search(r"unexpected|b'|\\x|Error", detail), detail
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("year", [1901, 1969, 2262, 2263, 2446])
 @pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
 def test_a_file_may_be_of_any_time(module_database: str, tree: Tree, year: int, name: str) -> None:
@@ -550,6 +553,7 @@ def sample_star(module_database: str, sample: Path) -> Star:
     return star
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("command", ["reload", "load"])
 @pytest.mark.parametrize("twist", TWISTS)
 def test_the_real_sample_in_any_layout_is_the_same_star(

@@ -16,9 +16,10 @@ from typing import Any
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
+from sizes import examples
 from trees import MOMENT, Tree, drop_star, event, lines, query, read_star, song
 
 import sparkify_bulk
@@ -428,7 +429,7 @@ def histories(draw: st.DrawFn) -> list[dict[str, bytes]]:
     return history
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(history=histories(), jobs=st.lists(st.integers(1, 3), min_size=3, max_size=3))
 def test_any_history_of_a_folder_ends_in_the_star_of_one_reload(
     module_database: str, history: list[dict[str, bytes]], jobs: list[int]
@@ -633,6 +634,7 @@ TAMPERINGS = {
 }  # fmt: skip
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("table", NAMES)
 @pytest.mark.parametrize("what", ["different", "missing", "unknown to the files"])
 def test_verify_names_rows_that_were_tampered_with(

@@ -9,9 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 from damage import DAMAGES, LAYOUTS, damaged, pieces_of_junk
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from json_texts import ACCEPTED, FILES, LEFT_TO_US, REFUSED
+from sizes import examples
 from trees import event, song
 
 from sparkify_bulk.extract import batch as extracting
@@ -82,6 +83,7 @@ def beside(record: dict[str, Any], text: bytes, *, first: bool) -> bytes:
     return data[:-1] + b', "other": ' + text + b"}"
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("kind", ["songs", "events", "filtered events"])
 @pytest.mark.parametrize(("name", "text", "taken"), VERDICTS, ids=[name for name, *_ in VERDICTS])
@@ -213,7 +215,7 @@ def files(draw: st.DrawFn, kind: Kind) -> bytes:
     return "".join(pieces).encode("latin-1")
 
 
-@settings(max_examples=250)
+@examples(250)
 @given(
     kind_and_files=st.sampled_from(["songs", "events"]).flatmap(
         lambda kind: st.tuples(st.just(kind), st.lists(files(kind), min_size=1, max_size=3))
@@ -239,7 +241,7 @@ def test_both_paths_agree_on_any_mixture(kind_and_files: tuple[Kind, list[bytes]
         ]
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(
     st.sampled_from(list(LAYOUTS)),
     st.sampled_from(list(DAMAGES)),

@@ -80,6 +80,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("word", ["staging", "build", "ledger"])
 @pytest.mark.parametrize("statement", FOREIGN)
 def test_a_neighbouring_schema_that_holds_anything_else_is_refused_by_name(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from sizes import share
 from trees import Tree, event, song
 
 from sparkify_bulk.extract.batch import extract
@@ -105,6 +106,7 @@ def values(rows: pl.DataFrame, file: int) -> set[str]:
     return {repr(row) for row in found.rows()}
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("kind", ["songs", "events"])
 @pytest.mark.parametrize("seed", range(5))
 def test_damage_to_some_bytes_costs_no_other_record(tree: Tree, kind: Kind, seed: int) -> None:
@@ -126,7 +128,7 @@ def test_damage_to_some_bytes_costs_no_other_record(tree: Tree, kind: Kind, seed
             strict=True,
         )
     }
-    for number in range(MUTATIONS // 10):
+    for number in range(share(MUTATIONS // 10)):
         hit = chance.randrange(len(names))
         lines = FILES[kind][hit]
         data, head, tail = damaged(chance, b"\n".join(lines))

@@ -11,6 +11,7 @@ from types import ModuleType
 import nbformat
 import pytest
 from nbformat import NotebookNode
+from servers import fast_folder
 from trees import query
 
 import sparkify_bulk
@@ -42,7 +43,7 @@ def stored() -> NotebookNode:
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return where an embedded server may live, which the kernel will use too."""
     # Not pytest's own folder: when root runs the tests, no other account may enter that.
-    above = Path(tempfile.mkdtemp(prefix="sb-", dir="/tmp"))
+    above = Path(tempfile.mkdtemp(prefix="sb-", dir=fast_folder()))
     above.chmod(0o711)
     monkeypatch.setenv("SPARKIFY_BULK_HOME", str(above / "home"))
     try:

@@ -6,16 +6,15 @@ import json
 import re
 import shutil
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import run
 from conftest import lack
 from playwright.sync_api import Browser, Page, sync_playwright
 from psycopg import sql
-from test_cli import COMMAND
 from trees import MOMENT, Tree, event, query, song
 
 import sparkify_bulk
@@ -462,11 +461,11 @@ def test_what_is_no_place_for_a_page_is_refused(loaded: str, tmp_path: Path) -> 
 def test_the_command_writes_the_page(loaded: str, tmp_path: Path) -> None:
     """`report` writes the file and says so; a run that isn't there ends with 2."""
     output = tmp_path / "page.html"
-    command = [COMMAND, "report", "--dsn", loaded, "--output", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["report", "--dsn", loaded, "--output", str(output)]
+    done = run(*command)
     assert (done.returncode, done.stdout) == (0, f"Written: {output}\n"), done.stderr
     assert "<!doctype html>" in output.read_text()
-    done = subprocess.run([*command, "--run", "9"], capture_output=True, text=True, check=False)
+    done = run(*command, "--run", "9")
     assert done.returncode == 2
     assert "Error: run 9 is not on record" in done.stderr
 

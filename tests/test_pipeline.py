@@ -17,6 +17,7 @@ from fault_ground import wait_until_somebody_waits
 from psycopg import sql
 from servers import LOCKED_ROLE, Server
 from trees import Tree, event, query, read_star, song
+from waiting import PATIENCE_SECONDS, wait_until
 
 import sparkify_bulk
 from sparkify_bulk import pipeline
@@ -111,9 +112,11 @@ def test_readers_see_whole_stars_only(database: str, tree: Tree, command: str) -
     runner = threading.Thread(target=keep_running)
     runner.start()
     with psycopg.connect(database, autocommit=True) as reader:
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while runner.is_alive():
+            assert time.monotonic() < deadline, "the runs don't end"
             shapes.update(reader.execute(count).fetchall())
-    runner.join()
+    runner.join(PATIENCE_SECONDS)
     assert not failures
     assert shapes <= whole
     assert len(whole) == 7
@@ -134,11 +137,10 @@ def test_an_autovacuum_gives_way_to_the_switch(
     server.execute(sql.SQL("ALTER SYSTEM SET autovacuum_naptime = '1s'"))
     server.execute(sql.SQL("SELECT pg_reload_conf()"))
     try:
-        while not query(
-            database,
-            "SELECT 1 FROM pg_stat_progress_vacuum WHERE relid = 'sparkify.songplays'::regclass",
-        ):
-            pass
+        vacuums = (
+            "SELECT 1 FROM pg_stat_progress_vacuum WHERE relid = 'sparkify.songplays'::regclass"
+        )
+        wait_until(lambda: query(database, vacuums), "no autovacuum begins")
         report = sparkify_bulk.reload(committed, dsn=database, switch_patience=5.0)
     finally:
         server.execute(sql.SQL("ALTER SYSTEM RESET autovacuum_naptime"))
@@ -191,10 +193,11 @@ def test_a_run_waits_for_another_to_end(star: str, tree: Tree, command: str) -> 
     with psycopg.connect(star) as holder:
         holder.execute(LOCK)
         waiter.start()
-        while waiter.is_alive() and query(star, waiting) == [(0,)]:
-            pass
+        wait_until(
+            lambda: not waiter.is_alive() or query(star, waiting) != [(0,)], "it waits for nobody"
+        )
         assert waiter.is_alive()
-    waiter.join()
+    waiter.join(PATIENCE_SECONDS)
     assert reports[0].status == "succeeded"
     assert query(star, "SELECT count(*) FROM sparkify.songplays") == [(3,)]
 
@@ -246,6 +249,7 @@ def test_what_a_dead_run_left_is_removed(star: str, tree: Tree, command: str) ->
 # --- failures leave the star as it was ----------------------------------------------------------
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_more_rejects_than_allowed_end_the_run(
@@ -308,6 +312,7 @@ def test_one_bad_record_in_an_array_is_one_reject(database: str, tree: Tree, com
     assert (report.exit_code, report.rejects.by_reason) == (3, {"malformed_json": 1})
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("where", ["between parts", "within a record"])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_interrupt_ends_a_batch_under_way(
@@ -374,6 +379,7 @@ def shrunk(dsn: str, *args: Any, **options: Any) -> ShrinkError:
     return caught.value
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize(("kind", "table"), [("log_data", "songplays"), ("song_data", "songs")])
 @pytest.mark.parametrize("how", ["empty", "hidden", "apart"])
 def test_a_reload_without_any_file_of_a_kind_reads_nothing_and_leaves_the_star(
@@ -803,7 +809,7 @@ def test_a_commit_that_is_not_through_yet_is_waited_for(
         asking.start()
         wait_until_somebody_waits(star)
         getattr(committing, end)()
-        asking.join()
+        asking.join(PATIENCE_SECONDS)
     assert answers == [published]
 
 
@@ -824,8 +830,7 @@ def test_a_limit_on_idle_transactions_does_not_end_a_run(
     waited = []
 
     def read_for_long(*args: Any, **options: Any) -> Any:
-        while not waited and query(star, young) != [(0,)]:
-            time.sleep(0.1)
+        wait_until(lambda: waited or query(star, young) == [(0,)], "its transactions end")
         waited.append(1)
         yield from read(*args, **options)
 

@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from test_cli import run
+from command import run
 from trees import Tree, event, query, read_star
 
 LEDGER = "sparkify_ledger"

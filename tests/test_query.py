@@ -11,9 +11,10 @@ from pathlib import Path
 import polars as pl
 import psycopg
 import pytest
+from command import COMMAND, run
 from servers import Server
-from test_cli import COMMAND, run
 from trees import query
+from waiting import PATIENCE_SECONDS, wait_until
 
 import sparkify_bulk
 from sparkify_bulk.database.connection import Connection, connect
@@ -296,10 +297,8 @@ LEVELS = "SELECT level, count(*) AS plays FROM songplays GROUP BY level ORDER BY
 )
 def test_query_prints_rows(star: str, options: list[str], printed: str) -> None:
     """As CSV or JSON, all of them or so many; nothing else is on stdout."""
-    done = subprocess.run(
-        [COMMAND, "query", LEVELS, "--dsn", star, *options], check=True, capture_output=True
-    )
-    assert (done.stdout.decode(), done.stderr) == (printed, b"")
+    done = run("query", LEVELS, "--dsn", star, *options)
+    assert (done.stdout, done.stderr) == (printed, "")
 
 
 def test_what_is_typed_comes_before_the_environment(star: str) -> None:
@@ -334,8 +333,8 @@ def test_query_reads_stdin_and_files(star: str, tmp_path: Path) -> None:
     with file.open("rb") as pipe:
         piped = subprocess.run([*words, "-"], check=True, capture_output=True, stdin=pipe)
     assert piped.stdout == expected
-    named = subprocess.run([*words, "--file", str(file)], check=True, capture_output=True)
-    assert named.stdout == expected
+    named = run("query", "--dsn", star, "--json", "--file", file)
+    assert named.stdout.encode() == expected
 
 
 @pytest.mark.parametrize(
@@ -394,10 +393,13 @@ def test_ctrl_c_cancels_the_query_on_the_server(star: str) -> None:
         "AND datname = current_database() AND wait_event = 'PgSleep'"
     )
     with psycopg.connect(star, autocommit=True) as watcher:
-        while watcher.execute(active).fetchone() == (0,):
-            assert process.poll() is None
+        wait_until(
+            lambda: process.poll() is not None or watcher.execute(active).fetchone() == (1,),
+            "the query doesn't begin",
+        )
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        process.communicate()
+        process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 130
         assert watcher.execute(active).fetchone() == (0,)
 

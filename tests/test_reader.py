@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_SECONDS
 
 from sparkify_bulk.source import reader
 from sparkify_bulk.source.reader import (
@@ -246,7 +247,7 @@ def test_a_process_that_dies_is_an_error(folder: Path) -> None:
     lister = Lister(str(folder), follow_links=False, readers=1)
     (process,) = lister._processes  # noqa: SLF001
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.wait(PATIENCE_SECONDS)
     # What it wrote before it was killed, if anything, is without its end.
     with pytest.raises(OSError, match="has ended"):
         list(lister.found(LeftOut()))

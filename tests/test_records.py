@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from damage import DAMAGES, LAYOUTS, damaged, pieces_of_junk
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from sizes import examples
 from trees import event
 
 from sparkify_bulk.extract.decoder import interruptible
@@ -89,7 +90,7 @@ def spans(data: bytes, start: int = 0) -> list[tuple[int, int, bool]]:
     ]
 
 
-@settings(max_examples=1500)
+@examples(1500)
 @given(
     st.sampled_from(list(LAYOUTS)),
     st.sampled_from(list(DAMAGES)),

@@ -17,10 +17,10 @@ import polars as pl
 import psycopg
 import pytest
 from click.testing import CliRunner
+from command import run
 from conftest import SERVER, lack
 from psycopg import sql
 from servers import DEBIAN, Server, free_port, running
-from test_cli import run
 from trees import Tree, event, query, song
 
 import sparkify_bulk
@@ -108,15 +108,13 @@ def test_what_is_escaped_or_quoted_is_taken(dsn: str, name: str, value: str) -> 
 )
 def test_the_command_shows_no_password_and_warns_of_one_that_everybody_sees(dsn: str) -> None:
     """The process list shows arguments to everybody on the machine."""
-    command = [sys.executable, "-m", "sparkify_bulk", "runs", "--dsn"]
-    done = subprocess.run([*command, dsn], capture_output=True, check=False)
-    said = (done.stdout + done.stderr).decode()
+    done = run("runs", "--dsn", dsn)
+    said = done.stdout + done.stderr
     assert done.returncode == 4
     assert "hush8" not in said
     assert "everybody on this machine can see a password" in said
-    named = os.environ | {"SPARKIFY_BULK_DSN": dsn}
-    done = subprocess.run(command[:-1], capture_output=True, check=False, env=named)
-    said = (done.stdout + done.stderr).decode()
+    done = run("runs", SPARKIFY_BULK_DSN=dsn)
+    said = done.stdout + done.stderr
     assert "hush8" not in said
     assert "everybody" not in said
 
@@ -422,12 +420,9 @@ def test_row_values_stay_out_of_logs_on_both_sides(tree: Tree) -> None:
         for words in (
             ["reload", data], ["load", data, "--rehash"], ["verify", data], ["rejects", "replay"],
         ):  # fmt: skip
-            done = subprocess.run(
-                [sys.executable, "-m", "sparkify_bulk", *words, "--dsn", dsn, "-v"],
-                capture_output=True, check=False,
-            )  # fmt: skip
+            done = run(*words, "--dsn", dsn, "-v")
             assert done.returncode in (0, 3), done.stderr
-            shown.write(done.stderr.decode())
+            shown.write(done.stderr)
         logged = (server.home / "log").read_text()
     assert "COPY" in logged
     assert PRIVATE not in logged

@@ -9,9 +9,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from command import run
 from psycopg import sql
 from servers import Server
-from test_cli import run
 from trees import Tree, event, query, read_star, slow_star, song
 
 import sparkify_bulk

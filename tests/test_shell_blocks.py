@@ -14,11 +14,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from servers import Server
+from servers import Server, fast_folder
 
 from sparkify_bulk.database import embedded
 
 ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
 FENCE = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^>\n]+) -->\n+)?```(?P<language>\S*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
@@ -39,7 +40,7 @@ RUN = [page for page in PAGES if blocks(page)]
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """Make a home of the embedded server, where the server's account may go."""
-    folder = Path(tempfile.mkdtemp(prefix="spb_docs_"))
+    folder = Path(tempfile.mkdtemp(prefix="spb_docs_", dir=fast_folder()))
     folder.chmod(0o755)
     yield folder / "home"
     embedded.stop(folder / "home")
@@ -52,9 +53,10 @@ def checkout(tmp_path: Path) -> Path:
     copy = tmp_path / "sparkify_bulk"
     unwanted = shutil.ignore_patterns(".*", "build", "dist", "bench", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, copy, ignore=unwanted)
-    (copy / ".venv").symlink_to(sys.prefix)
-    # However new it is: make would install the copy in the place of this checkout.
-    os.utime(copy / "pyproject.toml", (0, 0))
+    (copy / ".venv").mkdir()
+    (copy / ".venv" / "bin").symlink_to(BIN)
+    # The mark by which make knows that nothing is left to install, whoever installed it.
+    (copy / ".venv" / ".installed").touch()
     return copy
 
 
@@ -76,7 +78,7 @@ def environment(tmp_path: Path, home: Path, server: Server, warehouse: str) -> d
             connection.execute(f"DROP SCHEMA IF EXISTS sparkify{name} CASCADE")
     service = tmp_path / "service"
     service.write_text("\n".join(["[warehouse]", *warehouse.split(), ""]))
-    path = [str(Path(sys.prefix) / "bin"), str(server.binaries), os.environ["PATH"]]
+    path = [str(BIN), str(server.binaries), os.environ["PATH"]]
     return {
         "PATH": os.pathsep.join(path),
         "HOME": str(tmp_path),

@@ -161,6 +161,7 @@ BY_HAND = {
 }  # fmt: skip
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("small", [0, 2**40])
 @pytest.mark.parametrize("statement", BY_HAND)
 def test_rows_changed_by_hand_are_told_and_counted(  # noqa: PLR0917

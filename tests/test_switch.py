@@ -23,11 +23,10 @@ PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture
-def star(database: str, tree: Tree) -> str:
-    """Make a small star; return the connection string of its database."""
+def star(populated: tuple[str, Tree], tree: Tree) -> str:
+    """Return the connection string of a small star's database; its files are the tree's."""
     fill(tree)
-    sparkify_bulk.reload(tree.root, dsn=database)
-    return database
+    return populated[0]
 
 
 def fill(tree: Tree) -> None:
@@ -487,8 +486,7 @@ def pattern(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def populated(server: Server, pattern: tuple[str, Tree]) -> Iterator[tuple[str, Tree]]:
     """Copy the star; return its connection string, and the files it is made of."""
     name = f"{pattern[0]}_copy"
-    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-    server.execute(copy.format(sql.Identifier(name), sql.Identifier(pattern[0])))
+    server.create(name, pattern[0])
     yield server.dsn(name), pattern[1]
     server.drop(name)
 
@@ -510,6 +508,7 @@ def oids(star: str) -> list[tuple[Any, ...]]:
     )
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("kind", CARRIED)
 def test_what_hangs_on_the_star_is_carried_over(populated: tuple[str, Tree], kind: str) -> None:
     """It is the same after a reload, in every word of the catalogue, and nothing came to it."""
@@ -524,6 +523,7 @@ def test_what_hangs_on_the_star_is_carried_over(populated: tuple[str, Tree], kin
     assert not set(oids(star)) & set(before)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_cannot_be_carried_over_refuses_a_reload_by_name(
     populated: tuple[str, Tree], kind: str
