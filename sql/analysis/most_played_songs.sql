@@ -1,5 +1,6 @@
 -- Most played songs
--- Counts by the event's own words, so that songs missing from the catalogue count too.
+-- Counted by the event's own title and artist, so that songs missing from the catalogue are
+-- included.
 SELECT
     event_song AS song,
     event_artist AS artist,

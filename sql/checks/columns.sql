@@ -1,5 +1,5 @@
--- What a schema holds under the names of a star's tables: of which kind it is, and its columns, in
--- order, with their types.
+-- The relations in a schema that have the names of a star's tables: their kind, and their
+-- columns, in order, with types.
 SELECT
     t.relname,
     t.relkind::text,

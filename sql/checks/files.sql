@@ -1,2 +1,2 @@
--- How many files are on record.
+-- The number of files recorded in the ledger.
 SELECT count(*) FROM files;

@@ -1,4 +1,4 @@
--- The columns of each unique key of a star's tables, of those that are in force.
+-- The columns of each valid unique key of a star's tables.
 SELECT t.relname, array_agg(c.attname::text ORDER BY k.place)
 FROM pg_catalog.pg_index AS i
 INNER JOIN pg_catalog.pg_class AS t ON i.indrelid = t.oid

@@ -1,5 +1,5 @@
--- What stands in a star's schema under names that the star's indexes and sequences, and the row types of
--- its tables, need, and is nothing of the star's tables.
+-- Objects in a star's schema that don't belong to the star's tables, but have a name that the
+-- star's indexes, sequences or row types need.
 WITH star AS (
     SELECT t.oid
     FROM pg_class AS t

@@ -1,5 +1,6 @@
--- What the role that asks lacks to look into some schemas, and the statement that gives it. A right
--- on single columns is a right on the table: what it doesn't reach the server refuses.
+-- The rights that the current role lacks to read some schemas, and the statements that grant
+-- them. A right on single columns counts as a right on the table: the server itself refuses the
+-- other columns.
 SELECT lack, statement
 FROM (
     SELECT

@@ -1,4 +1,4 @@
--- How many rows each table of the star has.
+-- The number of rows of each table of the star.
 SELECT
     (SELECT count(*) FROM artists) AS artists,
     (SELECT count(*) FROM songs) AS songs,

@@ -1,5 +1,5 @@
--- How many rows are staged: compared with the rows sent, since a crash of the server, or of one of
--- its processes, empties unlogged tables without a word.
+-- The number of staged rows, to be compared with the number of rows sent: a crash of the server,
+-- or of one of its processes, empties unlogged tables without an error.
 SELECT
     (SELECT count(*) FROM staged_songs) AS staged_songs,
     (SELECT count(*) FROM staged_songplays) AS staged_songplays,

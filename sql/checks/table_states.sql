@@ -1,5 +1,6 @@
--- How large each table of a star is, and what changes whenever rows come or go: the table, its file, and
--- how many rows were ever inserted and deleted, which the server counts without reading the table.
+-- The size of each table of a star, and values that change whenever rows are added or removed:
+-- the table's oid, its file, and how many rows were ever inserted and deleted, which the server
+-- counts without reading the table.
 SELECT
     t.relname,
     pg_relation_size(t.oid) AS bytes,

@@ -1,2 +1,3 @@
--- Finds the plays that a song arriving later claims; see indexes_songs for why the duration.
+-- Index to find the plays that match a song that is loaded later; constraints/indexes_songs says
+-- why by duration.
 CREATE INDEX songplays_event_length ON songplays (event_length);

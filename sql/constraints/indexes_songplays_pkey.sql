@@ -1,2 +1,2 @@
--- The surrogate key's index; constraints/keys_songplays makes it the primary key.
+-- Index of the surrogate key; constraints/keys_songplays makes it the primary key.
 CREATE UNIQUE INDEX songplays_pkey ON songplays (songplay_id);

@@ -1,3 +1,3 @@
--- Finds the song that a play names. The duration alone is selective, and unlike title and artist
+-- Index to find the song of a play. The duration alone is selective, and unlike title and artist
 -- name it has a bounded length, so that no song is too long for the index.
 CREATE INDEX songs_duration ON songs (duration);

@@ -1,3 +1,3 @@
--- A song names a known artist.
+-- Foreign key: the artist of a song is in artists.
 ALTER TABLE songs
     ADD CONSTRAINT songs_artist_id_fkey FOREIGN KEY (artist_id) REFERENCES artists (artist_id);

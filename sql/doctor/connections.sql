@@ -1,5 +1,6 @@
--- How many more connections the role that asks can have: what the server, the database and the role
--- itself let be. NULL counts for no limit; the one that asks ends before a run begins.
+-- How many more connections the current role can open, by the limits of the server, the database
+-- and the role itself. NULL means no limit; the connection that asks is counted as free, since
+-- it ends before a run begins.
 SELECT least(
     current_setting('max_connections')::integer
     - current_setting('superuser_reserved_connections')::integer

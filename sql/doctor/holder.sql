@@ -1,5 +1,5 @@
--- The server process that holds the star's lock, if any does. A key of 64 bits stands in pg_locks
--- as two halves.
+-- The server process that holds the star's lock, if there is one. pg_locks shows a key of 64
+-- bits as two halves.
 SELECT l.pid
 FROM pg_locks AS l
 INNER JOIN pg_database AS d ON l.database = d.oid

@@ -1,5 +1,5 @@
--- Where the database's tables are kept: the folder of its default tablespace, empty for the server's
--- own, and that folder where the role may know it.
+-- Where the database's tables are stored: the folder of its default tablespace (empty for the
+-- server's own), and the server's data folder if the role may know it.
 SELECT
     CASE WHEN t.spcname = 'pg_default' THEN '' ELSE pg_tablespace_location(t.oid) END,
     CASE

@@ -1,5 +1,5 @@
--- Settings that a session has set otherwise than its role, database or connection string does: name
--- and the value that is passed over.
+-- Settings that the session sets to another value than its role, database or connection string
+-- does: the name, and the value that is overridden.
 SELECT name, reset_val
 FROM pg_settings
 WHERE name = ANY (%(names)s) AND setting <> reset_val

@@ -1,5 +1,5 @@
--- What the role that asks lacks of what runs need, and the statement that gives it. Members of a
--- role that owns a table may do with it what the owner may.
+-- The rights needed by runs that the current role lacks, and the statements that grant them.
+-- Members of a role that owns a table have the rights of the owner.
 SELECT lack, statement
 FROM (
     SELECT

@@ -1,4 +1,4 @@
--- The runs on record as running; if nobody holds the star's lock they are dead.
+-- The runs recorded as running; if no session holds the star's lock, they have died.
 SELECT run_id
 FROM runs
 WHERE status = 'running'

@@ -1,6 +1,6 @@
 -- Fill an artists table that has no key yet.
 -- Key: artist_id, made unique here: the record with the greatest (source_file, source_offset) is
--- the row, as in merge/artists.
+-- kept, as in merge/artists.
 INSERT INTO artists
     (artist_id, name, location, latitude, longitude, artist_file, artist_offset)
 SELECT DISTINCT ON (artist_id)

@@ -1,8 +1,8 @@
--- Remove plays read twice from a songplays table that has no key yet.
--- Key: (start_time, user_id, session_id, item_in_session). The smallest row image stays, as in
--- merge/songplays, and of equal ones the smallest songplay_id.
--- Only the moments in %(moments)s and those within %(spans)s are looked at, and whole rows only of
--- plays that stand twice.
+-- Remove duplicate plays from a songplays table that has no key yet.
+-- Key: (start_time, user_id, session_id, item_in_session). The smallest row is kept, as in
+-- merge/songplays, and of equal rows the one with the smallest songplay_id.
+-- Only the moments in %(moments)s and those within %(spans)s are checked, and whole rows are
+-- compared only for plays that occur twice.
 WITH doubtful AS MATERIALIZED (
     SELECT
         ctid AS place,

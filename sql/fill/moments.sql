@@ -1,5 +1,5 @@
--- Remove moments sent twice from a time table that has no key yet. Key: start_time.
--- Only the moments in %(moments)s and those within %(spans)s are looked at.
+-- Remove duplicate moments from a time table that has no key yet. Key: start_time.
+-- Only the moments in %(moments)s and those within %(spans)s are checked.
 WITH twice AS (
     SELECT start_time, min(ctid) AS kept
     FROM "time"

@@ -1,6 +1,6 @@
 -- Fill a songplays table that has no key yet from one worker's staging table.
--- Key: none yet; plays read twice are removed by fill/duplicates before the key is built.
--- A play names the smallest song_id that has its title, artist and duration.
+-- Key: none yet; fill/duplicates removes plays that were read twice before the key is built.
+-- A play gets the smallest song_id that has its title, artist and duration.
 INSERT INTO songplays
     (start_time, user_id, level, song_id, artist_id, session_id, location, user_agent,
      item_in_session, event_song, event_artist, event_length)

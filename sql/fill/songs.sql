@@ -1,6 +1,6 @@
 -- Fill a songs table that has no key yet.
--- Key: song_id, made unique here: the record with the greatest (source_file, source_offset) is the
--- row, as in merge/songs.
+-- Key: song_id, made unique here: the record with the greatest (source_file, source_offset) is
+-- kept, as in merge/songs.
 INSERT INTO songs
     (song_id, title, artist_id, year, duration, credited_artist, song_file, song_offset)
 SELECT DISTINCT ON (song_id)

@@ -1,5 +1,6 @@
--- A record that a replay settled stays settled when its file, which has grown, is read again and the
--- same bytes are refused in the same place. Run before keep_files.sql: files names the reading before.
+-- Keep rejects resolved when a file that has grown is read again, and the same bytes in the same
+-- place are rejected again. Run before keep_files.sql, while files still names the run that read
+-- the file before.
 UPDATE rejects AS again
 SET settled_by = before.settled_by
 FROM rejects AS before

@@ -1,4 +1,4 @@
--- The run of a number; or the last load or reload that has ended, where none is named.
+-- The run with a number; or, if none is given, the last load or reload that has ended.
 SELECT run_id, command, started_at
 FROM runs
 WHERE run_id = coalesce(

@@ -1,5 +1,5 @@
--- Complete the record of a run. One that is completed stays so: where the answer to its COMMIT was
--- lost, the run itself doesn't know yet.
+-- Record the end of a run. A run that is already complete stays so: if the answer to its COMMIT
+-- was lost, the run itself doesn't know yet.
 UPDATE runs
 SET status = %(status)s,
     ended_at = clock_timestamp(),

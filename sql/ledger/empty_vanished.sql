@@ -1,2 +1,2 @@
--- Forget all files that were gone: a reload reads the folders anew.
+-- Delete the records of all vanished files: a reload reads all folders from scratch.
 DELETE FROM vanished;

@@ -1,6 +1,6 @@
--- Ledger: the files the star is made of, each as the last run that read it found it, with its
--- books: records = accepted + filtered + rejected. Committed with the data, so that a file is on
--- record exactly when its records are in the star. root_id is the folder's, in roots.
+-- Ledger: the files that the star is made of, each as the last run that read it found it, with
+-- its counts: records = accepted + filtered + rejected. Committed with the data, so that a file
+-- is recorded exactly when its records are in the star. root_id is its folder's number in roots.
 CREATE TABLE IF NOT EXISTS files (
     kind        text NOT NULL,
     root_id     bigint NOT NULL,

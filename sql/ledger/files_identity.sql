@@ -1,3 +1,4 @@
--- Ledger: files are told apart by their whole rows where changes are published: the key holds hashes,
--- by which no subscriber finds a row. Without this a publication of all tables would forbid updates.
+-- Ledger: the replica identity of files is the whole row, since the key consists of hashes, by
+-- which no subscriber can find a row. Without it a publication FOR ALL TABLES would forbid
+-- updates.
 ALTER TABLE files REPLICA IDENTITY FULL;

@@ -1,3 +1,4 @@
--- Forget the files of one kind and folder that are there again, or are on record no longer.
+-- Delete the records of vanished files of one kind and folder that exist again, or that the
+-- ledger no longer has.
 DELETE FROM vanished
 WHERE kind = %(kind)s AND root_id = %(root_id)s AND file <> ALL (%(files)s::text[]);

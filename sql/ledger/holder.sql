@@ -1,4 +1,4 @@
--- Who holds the star: the run on record as running.
+-- The run that is recorded as running, which holds the star's lock.
 SELECT run_id, command, started_at, client_host, client_pid, client_user
 FROM runs
 WHERE status = 'running'

@@ -1,5 +1,5 @@
 -- Move the files of a run from staging to the ledger.
--- Key: (kind, root_id, file). Conflict: the file as it was read now counts.
+-- Key: (kind, root_id, file). Conflict: the file as it was read now replaces the old row.
 INSERT INTO files
     (kind, root_id, file, run_id, bytes, modified_ns, records, accepted, filtered, rejected, digest)
 SELECT

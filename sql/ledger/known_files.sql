@@ -1,4 +1,4 @@
--- The files of one kind, below one folder, that the star is made of, in the order of their names' bytes.
+-- The recorded files of one kind below one folder, in the byte order of their names.
 SELECT file, bytes, modified_ns, digest
 FROM files
 WHERE kind = %(kind)s

@@ -1,4 +1,4 @@
--- The last run that published its data: it says how many rows the star has.
+-- The last run that published its data; its report has the number of rows of the star.
 SELECT run_id, started_at, report, table_states
 FROM runs
 WHERE status IN ('succeeded', 'succeeded_with_rejects') AND command <> 'verify'

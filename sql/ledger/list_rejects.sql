@@ -1,5 +1,6 @@
--- The rejects of one run, filtered by reason and file where these are named. state: settled by a
--- replay; superseded where the file's latest reading is another run's, or the run failed; else open.
+-- The rejects of one run, filtered by reason and file if these are given. state: settled if a
+-- replay has resolved it; superseded if the file was read again by another run, or the run
+-- failed; else open.
 SELECT
     r.run_id, r.file, r.line, r."offset", r."column", r.reason, r.detail, r.raw, r.reject_id, r.kind,
     r.settled_by,

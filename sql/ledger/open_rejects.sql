@@ -1,5 +1,5 @@
--- The rejects that can be replayed: records not settled yet, of one run where it is named. Only
--- those of a file's latest reading: an earlier one's are out of date.
+-- The rejects that can be replayed: those not resolved yet, of one run if it is given. Only
+-- those of the latest reading of a file: earlier ones are superseded.
 SELECT r.reject_id, r.kind, r.file, r."offset", r.raw
 FROM rejects AS r
 INNER JOIN files AS f ON r.kind = f.kind AND r.file = f.file AND r.run_id = f.run_id

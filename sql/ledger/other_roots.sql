@@ -1,5 +1,5 @@
--- The other folders that files of one kind were read from, with how many of these the star is made of;
--- none if there is a file of this folder.
+-- The other folders that recorded files of one kind were read from, with the number of their
+-- files; no rows if a file of this folder is recorded.
 SELECT r.root, count(*) AS files
 FROM files AS f
 INNER JOIN roots AS r USING (root_id)

@@ -1,7 +1,7 @@
--- Delete the runs that began before a moment, and before the last one that published its data: that
--- one's report says how many rows the star has, and whatever came after it says why it is the last.
--- Numbers say which run is the last: clocks of clients may jump. A replay stays as long as a reject
--- that it settled. Run after prune_rejects.sql.
+-- Delete the runs that began before a moment, and before the last one that published its data:
+-- the report of that one has the number of rows of the star, and the runs after it show why it
+-- is the last. Run numbers decide which run is the last, since clocks of clients may jump. A
+-- replay is kept as long as a reject that it resolved. Run after prune_rejects.sql.
 DELETE FROM runs
 WHERE started_at < %(before)s
     AND run_id < (

@@ -1,5 +1,5 @@
--- Ledger: the records a run refused, each with where it was found, why, and its original bytes.
--- settled_by is the run that replayed it with success.
+-- Ledger: the records that a run rejected, each with where it was found, why, and its original
+-- bytes. settled_by is the run that replayed it successfully.
 CREATE TABLE IF NOT EXISTS rejects (
     reject_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     run_id     bigint NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,

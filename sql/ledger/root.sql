@@ -1,2 +1,2 @@
--- The number of a folder on record.
+-- The number of a recorded folder.
 SELECT min(root_id) FROM roots WHERE root = %(root)s;

@@ -1,6 +1,7 @@
--- Ledger: one row a run, written when it starts and completed in the transaction that publishes
--- its data. status: running, succeeded, succeeded_with_rejects, failed.
--- table_states: how the star's tables were when it had ended, as checks/table_states describes them.
+-- Ledger: one row per run, written when it starts and completed in the transaction that
+-- publishes its data. status: running, succeeded, succeeded_with_rejects, failed.
+-- table_states: the state of the star's tables when the run had ended, as checks/table_states
+-- describes it.
 CREATE TABLE IF NOT EXISTS runs (
     run_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     command      text NOT NULL,

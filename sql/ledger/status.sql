@@ -1,2 +1,2 @@
--- How one run ended, or that it is running.
+-- The status of one run: how it ended, or that it is running.
 SELECT status FROM runs WHERE run_id = %(run_id)s;

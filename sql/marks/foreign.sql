@@ -1,8 +1,9 @@
--- What stands in the schemas beside a star and isn't the product's: everything but tables that bear its
--- mark and a name of its own. Sequences and the like go with the table that they belong to. What
--- PostgreSQL keeps about a schema as a whole (default privileges, publications of it) is no object in it.
--- A table named like one of the ledger's comes with the statement that marks it: a ledger may have been
--- restored without comments, or its schema renamed, and nothing in it is lost by a mark.
+-- Objects in the ledger, staging and build schemas that the program didn't make: everything but
+-- tables with its mark and a name that it uses. Sequences and the like belong to their tables.
+-- Properties of a schema as a whole (default privileges, publications of it) are not objects in
+-- it.
+-- A table with the name of a ledger table comes with the statement that marks it: the ledger may
+-- have been restored without comments, or its schema renamed, and marking it loses nothing.
 WITH beside AS (
     SELECT
         t.oid,

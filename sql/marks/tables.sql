@@ -1,5 +1,5 @@
--- The tables of runs in the schemas of staging and build: those that bear the product's mark and a name
--- of its own, with their sizes.
+-- The tables of runs in the staging and build schemas, with their sizes: those with the
+-- program's mark and a name that it uses.
 SELECT n.nspname, t.relname, pg_table_size(t.oid)
 FROM pg_class AS t
 INNER JOIN pg_namespace AS n ON t.relnamespace = n.oid

@@ -1,5 +1,5 @@
 -- Merge the artists that the staged songs describe.
--- Key: artist_id. Conflict: the record with the greatest (source_file, source_offset) is the row.
+-- Key: artist_id. Conflict: the record with the greatest (source_file, source_offset) is kept.
 -- Returns the rows inserted and updated.
 WITH merged AS (
     INSERT INTO artists AS a

@@ -1,5 +1,5 @@
--- Match again the plays of every title, artist and duration whose songs have changed: a song that
--- arrives after its plays claims them, one whose description changed lets them go.
+-- Match plays again for every title, artist and duration whose songs have changed: a play gets a
+-- song that was loaded after it, and loses one whose description no longer matches.
 -- Returns the rows updated.
 WITH changed AS (
     SELECT DISTINCT title, artist_name, duration

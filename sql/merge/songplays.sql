@@ -1,8 +1,8 @@
 -- Merge the staged songplays into a live star.
--- Key: (start_time, user_id, session_id, item_in_session). Conflict: a play read again is one row;
--- where it was recorded twice with different words, the smallest row image is the row, so that
--- neither order nor batches decide.
--- A play names the smallest song_id that has its title, artist and duration.
+-- Key: (start_time, user_id, session_id, item_in_session). Conflict: a play that is read again
+-- is one row; if two records of it differ, the smallest row is kept, so that the result depends
+-- neither on order nor on batches.
+-- A play gets the smallest song_id that has its title, artist and duration.
 -- Returns the rows inserted and updated.
 WITH plays AS (
     SELECT DISTINCT ON (start_time, user_id, session_id, item_in_session) *

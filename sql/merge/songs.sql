@@ -1,5 +1,5 @@
 -- Merge the staged songs.
--- Key: song_id. Conflict: the record with the greatest (source_file, source_offset) is the row.
+-- Key: song_id. Conflict: the record with the greatest (source_file, source_offset) is kept.
 -- Returns the rows inserted and updated.
 WITH merged AS (
     INSERT INTO songs AS s

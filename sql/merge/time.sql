@@ -1,5 +1,5 @@
 -- Merge the moments of the staged songplays.
--- Key: start_time. Conflict: a moment that is there stays; its parts follow from it.
+-- Key: start_time. Conflict: the existing row stays, since its parts follow from the key.
 -- Returns the rows inserted; none is ever updated.
 WITH merged AS (
     INSERT INTO "time" (start_time, hour, day, week, month, year, weekday)

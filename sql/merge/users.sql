@@ -1,7 +1,7 @@
--- Merge the players of the staged songplays.
--- Key: user_id. Conflict: the latest songplay by (start_time, session_id, item_in_session) tells;
--- where one play was recorded twice with different words, the smallest row image, so that neither
--- order nor batches decide.
+-- Merge the users of the staged songplays.
+-- Key: user_id. Conflict: the row comes from the latest songplay by (start_time, session_id,
+-- item_in_session); if two records of that play differ, from the smallest row, so that the
+-- result depends neither on order nor on batches.
 -- Returns the rows inserted and updated.
 WITH merged AS (
     INSERT INTO users AS u

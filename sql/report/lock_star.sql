@@ -1,3 +1,4 @@
--- Hold the star's tables as they are until the transaction ends. It must come before the first query:
--- a transaction that finds its moment first, and the tables after a reload's switch, finds them empty.
+-- Lock the star's tables against changes until the transaction ends. This must come before the
+-- first query: a transaction that takes its snapshot before a reload's switch, and opens the
+-- tables after it, finds them empty.
 LOCK TABLE songplays, users, songs, artists IN ACCESS SHARE MODE;

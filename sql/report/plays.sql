@@ -1,5 +1,6 @@
--- Plays by day, and by weekday (0 = Monday) and hour, UTC: a row has either a day, or the other two.
--- The hours are counted first, so that the plays are read once.
+-- Plays by day, and by weekday (0 = Monday) and hour, UTC: a row has either a day, or a weekday
+-- and an hour.
+-- They are first counted by hour, so that the plays are read only once.
 WITH counted AS (
     SELECT
         date_trunc('hour', start_time AT TIME ZONE 'UTC') AS began,

@@ -1,6 +1,6 @@
--- Rejects of a run by reason: how many, how many of them a replay settled, how many are out of date
--- (their file was read again since, or the run failed), and the first few of each. Not their raw
--- text: that is for those who may read the ledger.
+-- Rejects of a run by reason: how many, how many of them a replay has resolved, how many are
+-- superseded (their file was read again since, or the run failed), and the first few of each.
+-- Without their raw text, which only those may see who may read the ledger.
 SELECT
     reason,
     rejects,

@@ -1,4 +1,4 @@
--- One run, or the last load or reload that has ended where none is named; and the moment of asking.
+-- One run, or, if none is given, the last load or reload that has ended; and the current time.
 SELECT
     now() AS moment, run_id, command, status, started_at, ended_at, input, client_host, client_user,
     exit_code, error, report

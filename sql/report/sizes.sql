@@ -1,4 +1,4 @@
--- How many songs, artists and users there are, and of how many something is not known.
+-- The number of songs, artists and users, and of those with unknown values.
 SELECT
     (SELECT count(*) FROM songs) AS songs,
     (SELECT count(*) FROM songs WHERE "year" IS NULL) AS songs_without_year,

@@ -1,4 +1,4 @@
--- Most played artists, by the event's own words.
+-- Most played artists, by the artist in the event.
 SELECT left(event_artist, 300) AS name, plays
 FROM (
     SELECT event_artist, count(*) AS plays

@@ -1,4 +1,4 @@
--- Most played songs, by the event's own words. Without the number of their listeners, which
+-- Most played songs, by title and artist in the event. Without the number of listeners, which
 -- analysis/most_played_songs counts: for all songs that takes twice as long.
 SELECT left(event_song, 300) AS name, left(event_artist, 300) AS artist, plays
 FROM (

@@ -1,6 +1,6 @@
 -- Dimension: who is credited on a song.
--- Key: artist_id. Several files may describe one artist: the record with the greatest
--- (artist_file, artist_offset) is the row, whatever the order of loading.
+-- Key: artist_id. If several files describe one artist, the record with the greatest
+-- (artist_file, artist_offset) is kept, whatever the order of loading.
 CREATE TABLE artists (
     artist_id     text COLLATE "C" NOT NULL,
     name          text NOT NULL,

@@ -1,7 +1,7 @@
 -- Dimension: what can be listened to.
--- Key: song_id. Several files may describe one song: the record with the greatest
--- (song_file, song_offset) is the row, whatever the order of loading.
--- credited_artist is the name credited in the song's own file: songplays are matched by it.
+-- Key: song_id. If several files describe one song, the record with the greatest (song_file,
+-- song_offset) is kept, whatever the order of loading.
+-- credited_artist is the artist's name in the song's own file: songplays are matched by it.
 CREATE TABLE songs (
     song_id         text COLLATE "C" NOT NULL,
     title           text NOT NULL,

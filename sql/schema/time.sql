@@ -1,4 +1,4 @@
--- Dimension: when songs started, taken apart in UTC; ISO week, weekday 0 = Monday.
+-- Dimension: when songs started, with parts in UTC; ISO week, weekday 0 = Monday.
 -- Key: start_time.
 CREATE TABLE "time" (
     start_time timestamptz NOT NULL,

@@ -1,6 +1,6 @@
 -- Dimension: who listened.
--- Key: user_id. The row is as of the user's latest songplay, which the last_… columns name, so that
--- an older file loaded later never moves it back.
+-- Key: user_id. The row is that of the user's latest songplay, which the last_… columns
+-- identify, so that an older file that is loaded later doesn't change it.
 CREATE TABLE users (
     user_id              bigint NOT NULL,
     first_name           text,

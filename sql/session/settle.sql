@@ -1,7 +1,7 @@
--- Set what a session relies on, where it is set otherwise, and return which settings these were,
--- after what else a client wants to know of its session. Settings that the server doesn't know are
--- passed over. Behind a pooler nothing is set, as others are lent the same session: there the
--- server's own process is another than the one the pooler named.
+-- Set what a run relies on, if it is set otherwise, and return the settings that were changed,
+-- after other facts about the session. Settings that the server doesn't know are ignored.
+-- Nothing is set if the connection goes through a pooler, since other clients use the same
+-- session: the process of the server is then another one than the pooler named.
 -- A commit that waits for more than the server's own disk is as good as one that waits for that.
 SELECT
     pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) %(pid)s AS is_pooled,

@@ -1,4 +1,4 @@
--- Staging: the records a batch refused; moved to the ledger with the merge.
+-- Staging: the records that a batch rejected; moved to the ledger with the merge.
 CREATE UNLOGGED TABLE staged_rejects (
     kind     text NOT NULL,
     file     text COLLATE "C" NOT NULL,

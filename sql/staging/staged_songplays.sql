@@ -1,4 +1,4 @@
--- Staging: songplays as sent.
+-- Staging: songplays as sent by workers.
 CREATE UNLOGGED TABLE staged_songplays (
     start_time      timestamptz NOT NULL,
     user_id         bigint NOT NULL,

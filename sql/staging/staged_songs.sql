@@ -1,5 +1,6 @@
--- Staging: song records as sent, each with the artist it describes. Emptied by any crash of the
--- server, so the merge compares its rows with the rows sent.
+-- Staging: song records as sent by workers, each with the artist that it describes. Any crash of
+-- the server empties the table, so the merge compares the number of its rows with the number
+-- sent.
 CREATE UNLOGGED TABLE staged_songs (
     song_id       text COLLATE "C" NOT NULL,
     title         text NOT NULL,

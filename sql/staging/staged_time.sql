@@ -1,4 +1,4 @@
--- Staging: the moments of a batch, taken apart.
+-- Staging: the start times of a batch, with their parts.
 CREATE UNLOGGED TABLE staged_time (
     start_time timestamptz NOT NULL,
     hour       smallint NOT NULL,

@@ -1,17 +1,18 @@
--- Everything that hangs on the tables of a star, or was set on them: all that a new table in their
--- place would lack, and what a plain star has by itself. Nothing else can be lost by a switch.
+-- Everything that depends on the tables of a star or was set on them, that is, all that new
+-- tables in their place would lack; also what a plain star has by itself. Nothing else can be
+-- lost by a switch.
 --   table_name  the table of the star
---   kind, name  what it is, by names without the star's own schemas, which must be in sight
+--   kind, name  what it is, by names without the star's own schemas, which must be on the search path
 --   definition  its definition, comparable between an old star and a new one
---   fate        'carried'  `statement` makes it so on a new table, whose schema must be in sight
---               'moved'    the same, but only once the new table stands in the old one's place
---               'follows'  a view, which switch/views makes anew
---               'dropped'  a temporary object of some session: it can't be kept
+--   fate        'carried'  `statement` makes it so on a new table, whose schema must be on the search path
+--               'moved'    the same, but only once the new table is in the old one's place
+--               'follows'  a view, which switch/views recreates
+--               'dropped'  a temporary object of another session: it can't be kept
 --               'own'      a new table has it, too, or can't have it
---               'refused'  it can't be carried
---   grantor     who granted it, for grants of others than the owner
--- The last part finds whatever else depends on the tables, their rows' types, indexes, constraints
--- or sequences.
+--               'refused'  it can't be carried over
+--   grantor     who granted it, for grants by others than the owner
+-- The last part finds everything else that depends on the tables, their row types, indexes,
+-- constraints or sequences.
 WITH old AS (
     SELECT
         t.oid, t.relname, t.relowner, t.relnamespace, t.reltype, t.relacl, t.reloptions,

@@ -1,4 +1,4 @@
--- Which of some relations somebody else uses now.
+-- Which of some relations another session uses now.
 SELECT DISTINCT l.relation
 FROM pg_locks AS l
 WHERE l.locktype = 'relation'

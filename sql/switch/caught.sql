@@ -1,5 +1,5 @@
--- Whether somebody holds a lock on one of some relations, and waits for a lock on another of them:
--- while the publisher waits for the first, both would wait for ever.
+-- Whether a session holds a lock on one of some relations, and waits for a lock on another of
+-- them: if the publisher waits for the first, the two would wait for each other for ever.
 SELECT EXISTS (
     SELECT
     FROM pg_locks AS h

@@ -1,6 +1,7 @@
--- Who holds a lock on some relations, as far as this role may see: process, role, application, since
--- when, and how the statement begins. The statement ends here where the first value, or a comment,
--- may begin. A transaction that was prepared for a two-phase commit has no process.
+-- The sessions that hold a lock on some relations, as far as this role may see them: process,
+-- role, application, since when, and how the statement begins. The statement is cut where the
+-- first value or comment may begin. A transaction that was prepared for a two-phase commit has
+-- no process.
 SELECT
     l.pid,
     a.usename,

@@ -1,9 +1,12 @@
--- What a switch locks before it changes anything, in the order in which most readers come to it:
--- views that name one of the tables, those on top of others first; then the tables; then the
--- sequences of their identity columns. Each with a statement that changes nothing but takes ACCESS
--- EXCLUSIVE on just this relation: LOCK TABLE on a view would lock all that the view names, too, in
--- whatever schema, and knows no sequences. Views of other roles are left out: they can't be changed.
--- `claim` takes SHARE UPDATE EXCLUSIVE on a view in the same way; tables are claimed otherwise.
+-- What a switch locks before it changes anything, in the order in which most readers use it:
+-- first views that name one of the tables, those on top of others first; then the tables; then
+-- the sequences of their identity columns. Each has a statement that changes nothing but takes
+-- an ACCESS EXCLUSIVE lock on this relation only: LOCK TABLE on a view would also lock all that
+-- the view names, in any schema, and it can't lock sequences. Views of other roles are left out,
+-- since they can't be changed.
+-- `claim` takes SHARE UPDATE EXCLUSIVE on a view in the same way; tables are claimed by another
+-- statement.
+-- A view is listed once for each level of views between it and a table.
 WITH RECURSIVE old AS (
     SELECT t.oid, t.relname, t.relowner, t.relnamespace, o.place
     FROM unnest(%(schemas)s::text[], %(tables)s::text[]) WITH ORDINALITY AS o (schema, name, place)

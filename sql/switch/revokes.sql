@@ -1,6 +1,7 @@
--- The statements that take all rights on some tables ('grant'), or on the sequences of their identity
--- columns ('sequence grant'), from everybody who has any, the owner too. Rights on columns are never
--- there by default. Unqualified names, of a schema in sight.
+-- The statements that revoke all rights on some tables ('grant'), or on the sequences of their
+-- identity columns ('sequence grant'), from all roles that have any, the owner included. Rights
+-- on columns are never granted by default. Names are unqualified, of a schema on the search
+-- path.
 WITH relations AS (
     SELECT t.oid, 'grant' AS kind, 'TABLE' AS what, t.relname, t.relowner, t.relacl
     FROM pg_class AS t

@@ -1,8 +1,9 @@
--- The statements that let plain views see the tables that take the old ones' place: each view that
--- names one, as it stands, with its options; rights, owner and comment stay with it, and what
--- depends on it too. Temporary views belong to their sessions. The names of what the view sees are qualified unless they are in the schema in
--- sight, which must be the old tables'; run what this returns where the new ones come first.
--- Returns also why a view can't be made anew; NULL where it can.
+-- The statements that make plain views read the tables that replace the old ones: each recreates
+-- a view with its current definition and options; its rights, owner, comment and dependents
+-- stay. Temporary views belong to their sessions. Names in the definition are qualified unless
+-- they are in the schema on the search path, which must be that of the old tables; run the
+-- returned statements where the new tables come first.
+-- Also returns why a view can't be recreated; NULL if it can.
 SELECT
     v.oid::regclass::text AS view_name,
     CASE

@@ -1,5 +1,5 @@
--- Compare time with what the files say (expected_time): a row each kind of difference, with how
--- many there are and a few keys.
+-- Compare time with the content of the files (expected_time): one row per kind of difference,
+-- with the number of differences and a few keys.
 SELECT difference, count(*) AS rows, (array_agg(key ORDER BY key))[1:3] AS keys
 FROM (
     SELECT
