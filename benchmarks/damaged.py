@@ -21,6 +21,7 @@ from _shared import numbers, parser, show
 from sparkify_bulk.extract.batch import extract
 from sparkify_bulk.extract.counts import Books
 from sparkify_bulk.source.manifest import make_manifest
+from sparkify_bulk.source.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ def _read(data: bytes) -> tuple[float, int, int]:
         Path(folder, "log.json").write_bytes(data)
         accepted = rejected = 0
         began = time.process_time()
-        for batch in make_manifest("events", folder).batches:
+        for batch in make_manifest("events", open_store(folder)).batches:
             books = Books(batch.files)
             for part in extract(batch, books):
                 accepted += part.frame.height

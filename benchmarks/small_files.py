@@ -77,7 +77,9 @@ def _read(kind: str, folder: str, jobs: int) -> None:
     from sparkify_bulk.extract.batch import extract  # noqa: PLC0415
     from sparkify_bulk.extract.counts import Books  # noqa: PLC0415
     from sparkify_bulk.settings import Settings  # noqa: PLC0415
-    from sparkify_bulk.source.manifest import KINDS, Batch, listing, make_manifest  # noqa: PLC0415
+    from sparkify_bulk.source.batches import KINDS, Batch  # noqa: PLC0415
+    from sparkify_bulk.source.manifest import begin_listing, make_manifest  # noqa: PLC0415
+    from sparkify_bulk.source.stores import open_store  # noqa: PLC0415
 
     def accepted(batch: Batch) -> int:
         books = Books(batch.files)
@@ -87,9 +89,9 @@ def _read(kind: str, folder: str, jobs: int) -> None:
 
     folders = [Path(folder) if kind == one else None for one in KINDS]
     began = time.perf_counter()
-    with listing(Settings(*folders, jobs=jobs), read=True) as listers:
+    with begin_listing(Settings(*folders, jobs=jobs), read=True) as listers:
         ((named, lister),) = listers.items()
-        manifest = make_manifest(named, folder, lister=lister)
+        manifest = make_manifest(named, open_store(folder), listing=lister)
         with ThreadPoolExecutor(jobs) as pool:
             found = sum(pool.map(accepted, manifest.batches))
     seconds = time.perf_counter() - began

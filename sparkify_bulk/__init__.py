@@ -8,7 +8,6 @@
 
 from datetime import timedelta
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from sparkify_bulk.settings import DEFAULT_SCHEMA
@@ -86,10 +85,10 @@ def ask(question: str, *, dsn: str | None = None, schema: str = DEFAULT_SCHEMA) 
 
 
 def _run(command: str, data: str | PathLike[str] | None, options: Options) -> "Report":
-    from sparkify_bulk.source.manifest import listing  # noqa: PLC0415 - `--version` needs none of this
+    from sparkify_bulk.source.manifest import begin_listing  # noqa: PLC0415 - `--version` needs none of this
 
     settings = _settings(data, options)
-    with listing(settings, read=command == "reload") as listers:
+    with begin_listing(settings, read=command == "reload") as listers:
         from sparkify_bulk import pipeline  # noqa: PLC0415 - takes as long as to list many files
 
         story = pipeline.reload if command == "reload" else pipeline.load
@@ -97,9 +96,10 @@ def _run(command: str, data: str | PathLike[str] | None, options: Options) -> "R
 
 
 def _settings(data: str | PathLike[str] | None, options: Options) -> "Settings":
-    from sparkify_bulk.settings import Settings, input_folders  # noqa: PLC0415 - as above
+    from sparkify_bulk.settings import Settings  # noqa: PLC0415 - as above
+    from sparkify_bulk.source.input import input_folders  # noqa: PLC0415 - as above
 
     named = (data, options.get("songs"), options.get("logs"))
-    songs, logs = input_folders(*(Path(folder) if folder else None for folder in named))
+    songs, logs = input_folders(*(address or None for address in named))
     given: dict[str, Any] = {**options, "songs": songs, "logs": logs}
     return Settings(**given)

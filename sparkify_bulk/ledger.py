@@ -19,8 +19,9 @@ from sparkify_bulk.database.transaction import mark_table, use_schemas
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
 from sparkify_bulk.report import Report
 from sparkify_bulk.settings import Schemas
-from sparkify_bulk.source.manifest import Kind, Known
-from sparkify_bulk.source.reader import escape
+from sparkify_bulk.source.batches import Kind
+from sparkify_bulk.source.manifest import Known
+from sparkify_bulk.source.names import root_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +109,6 @@ def record_roots(
             (number,) = connection.execute(statements.read("ledger/root"), root).fetchone() or (0,)
             roots[kind] = int(number)
     return roots
-
-
-def root_name(folder: str) -> str:
-    """Name a folder as the ledger does: by its resolved path; what isn't UTF-8 is escaped."""
-    return escape(os.path.realpath(folder))
 
 
 def record_run(

@@ -18,7 +18,6 @@ from sparkify_bulk.database.transaction import use_schemas
 from sparkify_bulk.errors import BooksError, DatabaseError, SparkifyBulkError, UsageError
 from sparkify_bulk.extract.batch import retry
 from sparkify_bulk.extract.counts import Extract, concat_frames
-from sparkify_bulk.extract.reading import UNREADABLE, digest_file
 from sparkify_bulk.loading import marks, merge, shrink, state
 from sparkify_bulk.loading.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.loading.estimate import Estimate, estimate
@@ -39,20 +38,23 @@ from sparkify_bulk.run import (
     stop_watch,
 )
 from sparkify_bulk.settings import Settings, schemas
+from sparkify_bulk.source.batches import KINDS, Kind
+from sparkify_bulk.source.listing import Listing
 from sparkify_bulk.source.manifest import (
-    KINDS,
-    Kind,
     Known,
     Manifest,
     describe_left_out,
+    input_stores,
     make_manifest,
 )
-from sparkify_bulk.source.reader import Lister
+from sparkify_bulk.source.names import root_name
+from sparkify_bulk.source.reading import UNREADABLE, digest_file
+from sparkify_bulk.source.store import Store
 from sparkify_bulk.tables import NAMES
 
 logger = logging.getLogger("sparkify_bulk")
 
-Listers = Mapping[Kind, Lister]
+Listers = Mapping[Kind, Listing]
 
 _Story = Callable[[Settings, Watch, Listers | None], Report]
 
@@ -263,18 +265,14 @@ def _list_kinds(
     listers: Listers | None = None,
 ) -> dict[Kind, Manifest]:
     manifests: dict[Kind, Manifest] = {}
-    for kind, folder in zip(KINDS, (settings.songs, settings.logs), strict=True):
-        if folder:
-            root = str(folder)
-            lister = listers.get(kind) if listers else None
-            manifests[kind] = make_manifest(
-                kind,
-                root,
-                known=known(kind, root) if known else (),
-                is_same=partial(_is_same, root) if settings.rehash else None,
-                follow_links=settings.follow_links,
-                lister=lister,
-            )
+    for kind, store in input_stores(settings).items():
+        manifests[kind] = make_manifest(
+            kind,
+            store,
+            known=known(kind, store.address) if known else (),
+            is_same=partial(_is_same, store) if settings.rehash else None,
+            listing=listers.get(kind) if listers else None,
+        )
     if not any(manifest.look_ahead(1) + manifest.same for manifest in manifests.values()):
         roots = " or ".join(manifest.root for manifest in manifests.values())
         hint = "files end in .json, .jsonl or .ndjson, also with .gz or .zst behind"
@@ -286,10 +284,10 @@ def _list_kinds(
     return manifests
 
 
-def _is_same(root: str, path: str, known: Known) -> bool:
+def _is_same(store: Store, path: str, known: Known) -> bool:
     """Compare a file's content with what the ledger has; one that can't be read is read later."""
     try:
-        return digest_file(root, path) == known.digest
+        return digest_file(store, path) == known.digest
     except UNREADABLE:
         return False
 
@@ -312,7 +310,7 @@ def _tell_moved(run: Run, manifest: Manifest) -> None:
             "folder was moved or is mounted elsewhere now, reload once, or see docs/rules.md on "
             "folders that move",
             manifest.kind,
-            ledger.root_name(manifest.root),
+            root_name(manifest.root),
             others[0],
         )
 

@@ -44,7 +44,7 @@ from sparkify_bulk.loading.lanes import Step
 from sparkify_bulk.loading.stage import Target, see_staging, unsee_staging
 from sparkify_bulk.report import InputReport, Phase, Report
 from sparkify_bulk.settings import Schemas, Settings, schemas
-from sparkify_bulk.source.manifest import KINDS, Kind
+from sparkify_bulk.source.batches import KINDS, Kind
 
 logger = logging.getLogger("sparkify_bulk")
 

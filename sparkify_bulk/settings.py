@@ -5,7 +5,7 @@ import re
 import resource
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
+from os import PathLike
 
 from sparkify_bulk.errors import UsageError
 
@@ -13,13 +13,7 @@ DEFAULT_SCHEMA = "sparkify"
 # What threads, allocators and libraries reserve before a file is read; little of it is ever used. A
 # run of two workers aborts at 800 MB, and goes well at 1,200.
 _LEAST_ADDRESS_SPACE = 1024 * 2**20
-# The path that is left of s3://bucket/folder.
-_ADDRESS = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")
 SCHEMA_PATTERN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-EXPECTED_FOLDERS = (
-    "Expected song_data/ and log_data/ in DATA. "
-    "If they are elsewhere, use --songs DIR and --logs DIR."
-)
 _IDENTIFIER_BYTES = 63
 # A week; PostgreSQL counts milliseconds in 32 bits.
 _LONGEST_WAIT_SECONDS = 604_800
@@ -42,8 +36,8 @@ class Settings:
     """What a run is asked to do.
 
     Attributes:
-        songs: folder of song files; None to load none.
-        logs: folder of event logs; None to load none.
+        songs: the tree of song files; None to load none.
+        logs: the tree of event logs; None to load none.
         dsn: libpq connection string or URL; None for libpq's own environment, or the embedded
             PostgreSQL where that names nothing.
         schema: where the star lives.
@@ -64,8 +58,8 @@ class Settings:
         UsageError: one or more settings can't be; the message names them all.
     """
 
-    songs: Path | None
-    logs: Path | None
+    songs: str | PathLike[str] | None
+    logs: str | PathLike[str] | None
     dsn: str | None = field(default=None, repr=False)
     schema: str = DEFAULT_SCHEMA
     jobs: int = field(default_factory=default_jobs)
@@ -156,18 +150,6 @@ def _beside(star: str, word: str) -> str:
     return name
 
 
-def no_folder(path: str | Path) -> str:
-    """Say why a path names no folder."""
-    if Path(path).exists():
-        return f"{path} is a file, not a folder"
-    if _ADDRESS.match(str(path)):
-        return (
-            f"{path} is an address, and only folders of this machine are read: name the folder "
-            "without file://, or copy or mount what it stands for"
-        )
-    return f"{path} does not exist"
-
-
 def check_memory() -> None:
     """Refuse a limit on the address space in which the libraries abort instead of failing.
 
@@ -182,34 +164,3 @@ def check_memory() -> None:
             hint="raise it with ulimit -v unlimited; to limit the memory that is really used, "
             "use --jobs 1, and a cgroup (MemoryMax= in systemd, --memory in Docker)",
         )
-
-
-def input_folders(
-    data: Path | None, songs: Path | None, logs: Path | None
-) -> tuple[Path | None, Path | None]:
-    """Return the folders of songs and logs: named apart, or below DATA.
-
-    Raises:
-        UsageError: nothing is named, or DATA isn't a folder that holds both.
-    """
-    if data is None and songs is None and logs is None:
-        raise UsageError(
-            "no input: name DATA, --songs or --logs", hint="see sparkify-bulk reload --help"
-        )
-    if data is None:
-        return songs, logs
-    if not data.is_dir():
-        raise UsageError(
-            no_folder(data), hint="name the folder that holds song_data/ and log_data/"
-        )
-    below = {name: data / name for name in ("song_data", "log_data")}
-    missing = [
-        f"{name}/" for name, named in (("song_data", songs), ("log_data", logs))
-        if named is None and not below[name].is_dir()
-    ]  # fmt: skip
-    if missing:
-        raise UsageError(
-            f"the folder {data} has no {' and no '.join(missing)}",
-            hint=EXPECTED_FOLDERS,
-        )
-    return songs or below["song_data"], logs or below["log_data"]

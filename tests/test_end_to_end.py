@@ -343,7 +343,7 @@ def test_workers_and_batches_never_change_the_star(
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         data = write_tree(Path(folder) / "data", song_files, event_files).root
         alone = reloaded(module_database, data)
-        patch.setattr("sparkify_bulk.source.manifest.BATCH_FILES", 1)
+        patch.setattr("sparkify_bulk.source.batches.BATCH_FILES", 1)
         assert reloaded(module_database, data, jobs) == alone
 
 

@@ -22,13 +22,15 @@ from trees import MOMENT, Tree, event, lines, song
 from sparkify_bulk.errors import BooksError
 from sparkify_bulk.extract import batch as extracting
 from sparkify_bulk.extract import fast as fast_path
-from sparkify_bulk.extract import reading
 from sparkify_bulk.extract.batch import extract
 from sparkify_bulk.extract.counts import Books, Extract
 from sparkify_bulk.extract.rejects import Reject
 from sparkify_bulk.extract.salvage import salvage
 from sparkify_bulk.extract.segments import Segment
-from sparkify_bulk.source.manifest import Batch, Kind, make_manifest
+from sparkify_bulk.source import folder, reading
+from sparkify_bulk.source.batches import Batch, Kind
+from sparkify_bulk.source.manifest import make_manifest
+from sparkify_bulk.source.stores import open_store
 from sparkify_bulk.transform.rules import RULES
 
 if sys.version_info >= (3, 14):
@@ -36,14 +38,14 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-BATCH = Batch(0, "events", ".", "x.json", 0)
+BATCH = Batch(0, "events", open_store("."), "x.json", 0)
 
 
 def read(
     kind: Kind, root: Path, **options: Any
 ) -> tuple[pl.DataFrame, list[Reject], list[SimpleNamespace]]:
     """Extract a whole folder; return all rows, all rejects and the books, file by file."""
-    manifest = make_manifest(kind, str(root), **options)
+    manifest = make_manifest(kind, open_store(root), **options)
     frames = [pl.DataFrame(schema=RULES[kind].typed)]
     rejects: list[Reject] = []
     books: list[SimpleNamespace] = []
@@ -499,7 +501,7 @@ def test_a_file_that_vanished_is_a_reject(tree: Tree) -> None:
     """A file that is gone when its turn comes is rejected; the others are read."""
     gone = tree.logs("a.json", event(1))
     tree.logs("b.json", event(2))
-    (batch,) = make_manifest("events", str(tree.log_folder)).batches
+    (batch,) = make_manifest("events", open_store(tree.log_folder)).batches
     gone.unlink()
     parts = list(extract(batch, Books(batch.files)))
     assert [reject.reason for part in parts for reject in part.rejects] == ["unreadable_file"]
@@ -510,7 +512,7 @@ def test_a_file_that_vanished_is_a_reject(tree: Tree) -> None:
 def test_what_took_a_files_place_is_not_read(tree: Tree, what: str) -> None:
     """A pipe or a link put in a file's place after listing is rejected, and nothing hangs."""
     path = tree.logs("a.json", event(1))
-    (batch,) = make_manifest("events", str(tree.log_folder)).batches
+    (batch,) = make_manifest("events", open_store(tree.log_folder)).batches
     path.unlink()
     if what == "pipe":
         os.mkfifo(path)
@@ -523,7 +525,7 @@ def test_what_took_a_files_place_is_not_read(tree: Tree, what: str) -> None:
 def test_a_file_that_shrank_is_read_to_its_end(tree: Tree) -> None:
     """A file shorter than it was listed gives what it has."""
     path = tree.logs("a.json", *RECORDS)
-    (batch,) = make_manifest("events", str(tree.log_folder)).batches
+    (batch,) = make_manifest("events", open_store(tree.log_folder)).batches
     path.write_bytes(lines(*RECORDS[:2]))
     (part,) = extract(batch, Books(["a.json"]))
     assert (part.frame.height, part.rejects) == (2, [])
@@ -532,7 +534,7 @@ def test_a_file_that_shrank_is_read_to_its_end(tree: Tree) -> None:
 def test_a_record_that_never_ends_is_refused(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes that never close their record are rejected instead of gathered without limit."""
     monkeypatch.setattr(reading, "CHUNK_BYTES", 100)
-    monkeypatch.setattr(reading, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr("sparkify_bulk.extract.gather.MAX_RECORD_BYTES", 1000)
     tree.logs("x.json", event(1), b'{"page": "' + b"x" * 5000 + b'"', b"", event(2))
     frame, rejects, _ = read("events", tree.log_folder)
     assert frame.get_column("item_in_session").to_list() == [1, 2]
@@ -581,7 +583,9 @@ def test_a_large_file_is_cut_only_if_it_is_plain(tree: Tree, pack: Any, name: st
     records = [event(number, song=os.urandom(30).hex()) for number in range(300)]
     for data, is_cut in ((lines(*records), True), (pack(lines(*records)), False)):
         tree.logs(name, data)
-        batches = list(make_manifest("events", str(tree.log_folder), batch_bytes=5000).batches)
+        batches = list(
+            make_manifest("events", open_store(tree.log_folder), batch_bytes=5000).batches
+        )
         assert (len(batches) > 1) == is_cut
         frame, rejects, books = read("events", tree.log_folder, batch_bytes=5000)
         assert (frame.height, rejects) == (300, [])
@@ -593,16 +597,16 @@ def test_a_file_that_grows_is_read_to_its_last_whole_line(
 ) -> None:
     """A line that is still being written when the file is read is left to the next run."""
     path = tree.logs("x.json", event(1), b'{"page": "NextSo')
-    pread = reading._pread  # noqa: SLF001
+    read_range = folder._File.read  # noqa: SLF001
 
     def growing(*arguments: Any) -> bytes:
-        data = pread(*arguments)
+        data = read_range(*arguments)
         with path.open("ab") as file:
             file.write(b'ng"}')
         return data
 
-    monkeypatch.setattr("sparkify_bulk.source.reader.SMALL_BYTES", 0)
-    monkeypatch.setattr(reading, "_pread", growing)
+    monkeypatch.setattr("sparkify_bulk.source.folder_read.SMALL_BYTES", 0)
+    monkeypatch.setattr("sparkify_bulk.source.folder._File.read", growing)
     frame, rejects, _ = read("events", tree.log_folder)
     assert (frame.height, rejects) == (1, [])
 
@@ -610,7 +614,7 @@ def test_a_file_that_grows_is_read_to_its_last_whole_line(
 def test_records_that_do_not_add_up_fail_the_file(tree: Tree) -> None:
     """Each is accepted, filtered or rejected; the error names the file that lacks some."""
     tree.logs("a.json", event(1), event(2))
-    batch = Batch(0, "events", str(tree.log_folder), "a.json", 0)
+    batch = Batch(0, "events", open_store(tree.log_folder), "a.json", 0)
     books = Books(batch.files)
     (part,) = extract(batch, Books(batch.files))
     books.enter(replace(part, frame=part.frame.head(1)))

@@ -33,7 +33,9 @@ from sparkify_bulk.extract.salvage import salvage
 from sparkify_bulk.extract.segments import Segment
 from sparkify_bulk.loading.lanes import Lane
 from sparkify_bulk.loading.stage import Target, make_staging, stage_batch
-from sparkify_bulk.source.manifest import Batch, Kind, make_manifest
+from sparkify_bulk.source.batches import Batch, Kind
+from sparkify_bulk.source.manifest import make_manifest
+from sparkify_bulk.source.stores import open_store
 from sparkify_bulk.transform.rules import RULES
 
 # kind, key, JSON text of its value (None: key left out), reason of the reject or value of the row.
@@ -155,7 +157,7 @@ def test_each_value_is_read_right_or_rejected(
     data = json.dumps(record).encode()
     if text is not None:
         data = data[:-1] + f', "{key}": {text}}}'.encode()
-    segment, batch = Segment(0, data, 0, 0), Batch(0, kind, ".", "x.json", len(data))
+    segment, batch = Segment(0, data, 0, 0), Batch(0, kind, open_store("."), "x.json", len(data))
     rules = RULES[kind]
     found = list((salvage if slow else _parse)([segment], rules, batch))
     rejects = [reject for part in found for reject in part.rejects]
@@ -175,7 +177,10 @@ def test_the_first_of_equal_keys_counts() -> None:
         json.dumps(event(level="free")).encode()[:-1]
         + f', "level": "paid", "ts": {MOMENT}}}'.encode()
     )
-    segment, batch = Segment(0, data, 0, 0), Batch(0, "events", ".", "x.json", len(data))
+    segment, batch = (
+        Segment(0, data, 0, 0),
+        Batch(0, "events", open_store("."), "x.json", len(data)),
+    )
     (one,) = _parse([segment], RULES["events"], batch)
     (other,) = salvage([segment], RULES["events"], batch)
     assert one.frame.rows() == other.frame.rows()
@@ -464,7 +469,7 @@ def test_a_file_that_changes_between_listing_and_reading(
     """
     path = tree.logs("a.json", event(1), event(2))
     tree.logs("b.json", event(3))
-    (batch,) = make_manifest("events", str(tree.log_folder)).batches
+    (batch,) = make_manifest("events", open_store(tree.log_folder)).batches
     if what in ("vanished", "folder", "pipe", "link"):
         path.unlink()
     if what == "folder":

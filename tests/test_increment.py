@@ -32,7 +32,7 @@ from sparkify_bulk.loading.merge import Difference
 from sparkify_bulk.report import Report
 from sparkify_bulk.reporting import facts
 from sparkify_bulk.settings import Settings, schemas
-from sparkify_bulk.source.manifest import Kind
+from sparkify_bulk.source.batches import Kind
 from sparkify_bulk.tables import NAMES
 
 _schemas = itertools.count(1)
@@ -209,7 +209,7 @@ def test_rehash_of_unchanged_files_reads_none_into_the_star(
     database: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, *, packed: bool
 ) -> None:
     """Files read in parts, and compressed ones, have the same digest when they are looked at."""
-    monkeypatch.setattr("sparkify_bulk.source.manifest.BATCH_BYTES", 1000)
+    monkeypatch.setattr("sparkify_bulk.source.batches.BATCH_BYTES", 1000)
     data = lines(*(event(number) for number in range(40)))
     tree.logs("x.json.gz" if packed else "x.json", gzip.compress(data) if packed else data)
     sparkify_bulk.load(logs=tree.log_folder, dsn=database)

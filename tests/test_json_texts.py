@@ -16,13 +16,15 @@ from sizes import examples
 from trees import event, song
 
 from sparkify_bulk.extract import batch as extracting
-from sparkify_bulk.extract import reading
 from sparkify_bulk.extract.batch import extract
 from sparkify_bulk.extract.counts import Books
 from sparkify_bulk.extract.decoder import MAX_DEPTH
 from sparkify_bulk.extract.records import decode_records
 from sparkify_bulk.extract.rejects import Reject
-from sparkify_bulk.source.manifest import Kind, make_manifest
+from sparkify_bulk.source import reading
+from sparkify_bulk.source.batches import Kind
+from sparkify_bulk.source.manifest import make_manifest
+from sparkify_bulk.source.stores import open_store
 from sparkify_bulk.transform.rejection import Rejection
 from sparkify_bulk.transform.rules import PARSED_EVENT, PARSED_SONG, RULES
 
@@ -43,7 +45,7 @@ def read(kind: Kind, root: Path, *, slowly: bool) -> Outcome:
     frames = [pl.DataFrame(schema=RULES[kind].typed)]
     rejects: list[Reject] = []
     books: list[tuple[int, ...]] = []
-    for batch in make_manifest(kind, str(root)).batches:
+    for batch in make_manifest(kind, open_store(root)).batches:
         counts = Books(batch.files)
         for part in extract(batch, counts, slowly=slowly):
             frames.append(part.frame)

@@ -7,13 +7,14 @@ import pytest
 from trees import Tree, event, lines
 
 from sparkify_bulk.errors import UsageError
-from sparkify_bulk.source import manifest as listing
+from sparkify_bulk.source import batches as cutting
 from sparkify_bulk.source.manifest import make_manifest
+from sparkify_bulk.source.stores import open_store
 
 
 def names(tree: Tree, **options: int) -> list[str]:
     """Return the paths that are listed, in order."""
-    batches = make_manifest("events", str(tree.log_folder), **options).batches
+    batches = make_manifest("events", open_store(tree.log_folder), **options).batches
     return [file for batch in batches for file in batch.files]
 
 
@@ -50,23 +51,23 @@ def test_batches_keep_to_bytes_and_files(tree: Tree, monkeypatch: pytest.MonkeyP
     """A batch holds no more bytes or files than allowed, and every file is in one batch."""
     for number in range(20):
         tree.logs(f"{number:02}.json", b"x" * 100)
-    made = make_manifest("events", str(tree.log_folder), batch_bytes=350)
+    made = make_manifest("events", open_store(tree.log_folder), batch_bytes=350)
     batches = list(made.batches)
     assert [len(batch.files) for batch in batches] == [3] * 6 + [2]
     assert [batch.number for batch in batches] == list(range(7))
     assert (made.files, made.size) == (20, 2000)
-    monkeypatch.setattr(listing, "BATCH_FILES", 2)
-    assert make_manifest("events", str(tree.log_folder)).look_ahead() == 10
+    monkeypatch.setattr(cutting, "BATCH_FILES", 2)
+    assert make_manifest("events", open_store(tree.log_folder)).look_ahead() == 10
 
 
 def test_batches_are_listed_as_they_are_asked_for(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first batches come before the last files are listed; every batch comes once, in order."""
-    monkeypatch.setattr("sparkify_bulk.source.reader.FILES", 1)
+    monkeypatch.setattr("sparkify_bulk.source.listing.FILES", 1)
     for number in range(5):
         tree.logs(f"{number}.json", b"x")
-    made = make_manifest("events", str(tree.log_folder))
+    made = make_manifest("events", open_store(tree.log_folder))
     assert made.look_ahead(2) == 2
     assert made.files < 5
     assert next(made.batches).files == ["0.json"]
@@ -81,7 +82,7 @@ def test_a_big_file_is_cut_between_records(tree: Tree, newline: bytes) -> None:
     """Parts of a big file follow each other without a gap, and each begins with a record."""
     data = lines(*(event(number) for number in range(50))).replace(b"\n", newline)
     tree.logs("x.json", data)
-    parts = list(make_manifest("events", str(tree.log_folder), batch_bytes=1000).batches)
+    parts = list(make_manifest("events", open_store(tree.log_folder), batch_bytes=1000).batches)
     assert len(parts) > 5
     assert (parts[0].start, parts[-1].stop) == (0, None)
     for one, other in pairwise(parts):
@@ -93,7 +94,7 @@ def test_a_big_file_is_cut_between_records(tree: Tree, newline: bytes) -> None:
 def test_a_file_without_a_place_to_cut_stays_whole(tree: Tree) -> None:
     """A big file with no line that ends a record is one batch."""
     tree.logs("x.json", b"[" + b"1," * 5000)
-    (part,) = make_manifest("events", str(tree.log_folder), batch_bytes=100).batches
+    (part,) = make_manifest("events", open_store(tree.log_folder), batch_bytes=100).batches
     assert (part.start, part.stop) == (0, None)
 
 
@@ -102,4 +103,4 @@ def test_a_folder_that_is_none_is_a_mistake(tree: Tree, what: str) -> None:
     """A folder that isn't there, or is a file, is a UsageError that names it."""
     tree.logs("file", b"")
     with pytest.raises(UsageError, match=what):
-        make_manifest("events", str(tree.log_folder / what))
+        make_manifest("events", open_store(tree.log_folder / what))

@@ -11,7 +11,8 @@ from trees import Tree, event, song
 
 from sparkify_bulk.extract.batch import extract
 from sparkify_bulk.extract.counts import Books
-from sparkify_bulk.source.manifest import Batch, Kind
+from sparkify_bulk.source.batches import Batch, Kind
+from sparkify_bulk.source.stores import open_store
 from sparkify_bulk.transform.rules import RULES
 
 MUTATIONS = 10_000
@@ -87,7 +88,9 @@ def read(
     books = Books(names)
     frames = [pl.DataFrame(schema=RULES[kind].typed)]
     rejects = []
-    for part in extract(Batch(0, kind, str(root), "\0".join(names), 0), books, slowly=slowly):
+    for part in extract(
+        Batch(0, kind, open_store(root), "\0".join(names), 0), books, slowly=slowly
+    ):
         frames.append(part.frame)
         for reject in part.rejects:
             assert reject.offset is not None

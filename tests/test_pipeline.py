@@ -39,7 +39,7 @@ from sparkify_bulk.loading import merge, stage
 from sparkify_bulk.report import Report
 from sparkify_bulk.run import Unwatched, libpq_environment
 from sparkify_bulk.settings import Settings, schemas
-from sparkify_bulk.source.manifest import Batch
+from sparkify_bulk.source.batches import Batch
 from sparkify_bulk.tables import NAMES
 from sparkify_bulk.transform import reductions
 
@@ -922,7 +922,7 @@ def test_what_does_not_fit_in_memory_is_left_to_sql(
     """With more songs, plays or users than are held in memory, a reload ends in the same star."""
     first = sparkify_bulk.reload(committed, dsn=database)
     before = read_star(database)
-    monkeypatch.setattr("sparkify_bulk.source.manifest.BATCH_FILES", 1)
+    monkeypatch.setattr("sparkify_bulk.source.batches.BATCH_FILES", 1)
     monkeypatch.setattr(reductions, limit, 0)
     report = sparkify_bulk.reload(committed, dsn=database)
     assert read_star(database) == before
@@ -936,7 +936,7 @@ def test_a_play_read_twice_within_a_batch_and_across_is_one_row(database: str, t
     tree.logs("a.json", event(1), event(2), event(1))
     tree.logs("b.json", event(3), event(2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sparkify_bulk.source.manifest.BATCH_FILES", 1)
+        patch.setattr("sparkify_bulk.source.batches.BATCH_FILES", 1)
         report = sparkify_bulk.reload(tree.root, dsn=database)
     books = report.input.events
     assert (books.accepted, books.inserted, books.duplicates) == (5, 3, 2)

@@ -13,7 +13,7 @@ from trees import event
 
 from sparkify_bulk.extract.decoder import interruptible
 from sparkify_bulk.extract.records import decode_records, end_of_whole_records
-from sparkify_bulk.source.manifest import BOUNDARY
+from sparkify_bulk.source.batches import BOUNDARY
 from sparkify_bulk.transform.rejection import Rejection
 
 JSON = st.recursive(

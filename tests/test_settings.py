@@ -6,7 +6,8 @@ import pytest
 from trees import Tree
 
 from sparkify_bulk.errors import UsageError
-from sparkify_bulk.settings import Settings, input_folders, schemas
+from sparkify_bulk.settings import Settings, schemas
+from sparkify_bulk.source.input import input_folders
 
 HERE = Path()
 
@@ -47,9 +48,9 @@ def test_a_name_too_long_for_what_stands_beside_the_star_is_refused() -> None:
 
 def test_data_names_both_folders(tree: Tree) -> None:
     """DATA stands for its two folders, each of which can be named apart."""
-    assert input_folders(tree.root, None, None) == (tree.song_folder, tree.log_folder)
-    assert input_folders(tree.root, HERE, None) == (HERE, tree.log_folder)
-    assert input_folders(None, None, HERE) == (None, HERE)
+    assert input_folders(tree.root, None, None) == (str(tree.song_folder), str(tree.log_folder))
+    assert input_folders(tree.root, HERE, None) == (".", str(tree.log_folder))
+    assert input_folders(None, None, HERE) == (None, ".")
 
 
 def test_data_without_its_folders_is_a_mistake(tree: Tree) -> None:

@@ -17,7 +17,9 @@ from sparkify_bulk.errors import BooksError
 from sparkify_bulk.loading import stage
 from sparkify_bulk.loading.lanes import Lane
 from sparkify_bulk.loading.stage import Staged, Target, make_staging, stage_batch
-from sparkify_bulk.source.manifest import Batch, make_manifest
+from sparkify_bulk.source.batches import Batch
+from sparkify_bulk.source.manifest import make_manifest
+from sparkify_bulk.source.stores import open_store
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def stage_over(dsn: str, batch: Batch, target: Target) -> Staged:
 def test_a_batch_is_staged_by_another_process(database: str, target: Target, tree: Tree) -> None:
     """A batch, its target and a server are all that a worker needs, wherever it runs."""
     tree.logs("day.json", event(userId="1"), event(2, userId="2"))
-    (batch,) = make_manifest("events", str(tree.log_folder)).batches
+    (batch,) = make_manifest("events", open_store(tree.log_folder)).batches
     batch, copied = pickle.loads(pickle.dumps((batch, target)))
     # Spawned, so that nothing of this process is there but what was handed over.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -97,7 +99,7 @@ def test_a_batch_is_staged_whole_or_not_at_all(
 ) -> None:
     """A batch whose last table refuses its rows leaves nothing in the others."""
     tree.logs("day.json", event())
-    (batch,) = make_manifest("events", str(tree.log_folder)).batches
+    (batch,) = make_manifest("events", open_store(tree.log_folder)).batches
     connection.execute("DROP TABLE staging.staged_files_7_0")
     with pytest.raises(psycopg.errors.UndefinedTable):
         stage_batch(Lane(0, connection), batch, target)
@@ -110,7 +112,7 @@ def test_each_lane_has_staging_tables_of_its_own(
     """A batch goes to the tables of the lane it is staged in, so that merges run side by side."""
     tree.logs("1.json", event(userId="1"))
     tree.logs("2.json", event(userId="2"))
-    batches = make_manifest("events", str(tree.log_folder), batch_bytes=1).batches
+    batches = make_manifest("events", open_store(tree.log_folder), batch_bytes=1).batches
     for lane, batch in enumerate(batches):
         stage_batch(Lane(lane, connection), batch, target)
     for lane in (0, 1):

@@ -33,7 +33,8 @@ from sparkify_bulk.database.connection import Connection, check_server, connect,
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
 from sparkify_bulk.report import Phase, Report
 from sparkify_bulk.run import Unwatched, Watch, find_server, open_connection
-from sparkify_bulk.settings import Settings, default_jobs, input_folders, schemas
+from sparkify_bulk.settings import Settings, default_jobs, schemas
+from sparkify_bulk.source.input import input_folders
 from sparkify_bulk.tables import NAMES, SONGPLAYS, STAR, Table
 
 logger = logging.getLogger("sparkify_bulk")

@@ -1,7 +1,6 @@
 """The command that looks at everything a run needs, before one is begun."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import click
 
@@ -13,9 +12,9 @@ from sparkify_bulk.commands.options import DATA, JSON, MAX_AGE, TARGET, options
 @options(*DATA, *TARGET, MAX_AGE, JSON)
 def doctor(
     *,
-    data: Path | None,
-    songs: Path | None,
-    logs: Path | None,
+    data: str | None,
+    songs: str | None,
+    logs: str | None,
     follow_links: bool,
     dsn: str | None,
     schema: str,
@@ -32,12 +31,13 @@ def doctor(
     """
     from sparkify_bulk.commands import render
     from sparkify_bulk.doctor.checks import diagnose
+    from sparkify_bulk.source.stores import join
 
     diagnosis = diagnose(
         dsn=dsn,
         schema=schema,
-        songs=songs or (data and data / "song_data"),
-        logs=logs or (data and data / "log_data"),
+        songs=songs or (data and join(data, "song_data")),
+        logs=logs or (data and join(data, "log_data")),
         follow_links=follow_links,
         max_age=max_age,
     )

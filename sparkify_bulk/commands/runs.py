@@ -29,7 +29,7 @@ from sparkify_bulk.commands.options import (
     options,
 )
 from sparkify_bulk.redaction import printable
-from sparkify_bulk.source.manifest import listing
+from sparkify_bulk.source.manifest import begin_listing
 
 if TYPE_CHECKING:
     from sparkify_bulk.loading.estimate import Estimate
@@ -84,7 +84,7 @@ def _run(
         follow_ups.check()
         settings = _settings(**options)
         with (
-            listing(settings, read=command == "reload") as listers,
+            begin_listing(settings, read=command == "reload") as listers,
             talk.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch,
         ):
             from sparkify_bulk import pipeline
@@ -188,13 +188,14 @@ def _describe_estimate(estimate: "Estimate | None") -> str:
 
 def _settings(
     *,
-    data: Path | None,
-    songs: Path | None,
-    logs: Path | None,
+    data: str | None,
+    songs: str | None,
+    logs: str | None,
     jobs: int | None,
     **options: Any,
 ) -> "Settings":
-    from sparkify_bulk.settings import Settings, check_memory, default_jobs, input_folders
+    from sparkify_bulk.settings import Settings, check_memory, default_jobs
+    from sparkify_bulk.source.input import input_folders
 
     check_memory()
     songs, logs = input_folders(data, songs, logs)

@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice
-from pathlib import Path
+from itertools import chain, islice
 from typing import Any, Literal
 
 import psycopg
@@ -41,9 +40,13 @@ from sparkify_bulk.loading import marks, merge, state, switch
 from sparkify_bulk.redaction import redact
 from sparkify_bulk.report import readable_size
 from sparkify_bulk.run import find_server, lock_name
-from sparkify_bulk.settings import EXPECTED_FOLDERS, Schemas, default_jobs, no_folder, schemas
-from sparkify_bulk.source.manifest import Kind, describe_left_out
-from sparkify_bulk.source.reader import LeftOut, escape, walk
+from sparkify_bulk.settings import Schemas, default_jobs, schemas
+from sparkify_bulk.source.batches import Kind
+from sparkify_bulk.source.input import EXPECTED_FOLDERS
+from sparkify_bulk.source.listing import LeftOut, escape
+from sparkify_bulk.source.manifest import describe_left_out
+from sparkify_bulk.source.store import Store
+from sparkify_bulk.source.stores import join, open_store
 from sparkify_bulk.tables import LAST_LOAD, NAMES
 
 Status = Literal["ok", "warning", "failure", "not asked"]
@@ -160,8 +163,8 @@ class Subject:
 
     dsn: str | None
     schemas: Schemas
-    songs: Path | None
-    logs: Path | None
+    songs: str | None
+    logs: str | None
     follow_links: bool
     max_age: timedelta | None
     target: str = ""
@@ -187,8 +190,8 @@ def diagnose(
     *,
     dsn: str | None,
     schema: str,
-    songs: Path | None = None,
-    logs: Path | None = None,
+    songs: str | None = None,
+    logs: str | None = None,
     follow_links: bool = False,
     max_age: timedelta | None = None,
 ) -> Diagnosis:
@@ -514,12 +517,12 @@ def newest_event(subject: Subject) -> Finding:
 
 def songs(subject: Subject) -> Finding:
     """The folder of song files and everything in it can be read."""
-    return _look_at_folder(subject, "songs", subject.songs, "--songs")
+    return _look_at_tree(subject, "songs", subject.songs, "--songs")
 
 
 def logs(subject: Subject) -> Finding:
     """The folder of event logs and everything in it can be read."""
-    return _look_at_folder(subject, "events", subject.logs, "--logs")
+    return _look_at_tree(subject, "events", subject.logs, "--logs")
 
 
 @dataclass(slots=True)
@@ -533,23 +536,24 @@ class _Contents:
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
-def _look_at_folder(subject: Subject, kind: Kind, folder: Path | None, option: str) -> Finding:
-    if folder is None:
+def _look_at_tree(subject: Subject, kind: Kind, address: str | None, option: str) -> Finding:
+    if address is None:
         raise NotAskedError(f"name DATA or {option}")
-    if not folder.is_dir():
-        return Finding("failure", escape(no_folder(folder)), EXPECTED_FOLDERS)
-    contents = _contents(folder, follow_links=subject.follow_links)
+    store = open_store(address, follow_links=subject.follow_links)
+    if missing := store.missing():
+        return Finding("failure", escape(missing), EXPECTED_FOLDERS)
+    contents = _contents(store)
     subject.sizes[kind] = contents.unpacked
     more = contents.files >= _MOST_FILES
     subject.partly = subject.partly or more
     if contents.unreadable:
         hint = "give the account that loads the right to read them"
         return Finding("failure", f"can't be read: {_some(contents.unreadable)}", hint)
-    left_out = describe_left_out([(str(folder), contents.left_out)])
+    left_out = describe_left_out([(store.address, contents.left_out)])
     left_out = f"left out: {left_out}" if left_out else ""
     if not contents.files:
         hint = "files end in .json, .jsonl or .ndjson, also with .gz or .zst behind"
-        found = f"no files in {escape(str(folder))}"
+        found = f"no files in {escape(store.address)}"
         return Finding("warning", f"{found}; {left_out}" if left_out else found, hint)
     count = f"{contents.files:,} {'file' if contents.files == 1 else 'files'}"
     count = f"the first {count}" if more else count
@@ -560,19 +564,18 @@ def _look_at_folder(subject: Subject, kind: Kind, folder: Path | None, option: s
     return Finding("ok", found)
 
 
-def _contents(folder: Path, *, follow_links: bool) -> _Contents:
-    """Look at the input files below a folder, at so many at most: a million would take a minute."""
+def _contents(store: Store) -> _Contents:
+    """Look at the input files of a tree, at so many at most: a million would take a minute."""
     found = _Contents()
-    entries = walk(str(folder), follow_links=follow_links, left_out=found.left_out)
+    entries = chain.from_iterable(store.list_files(found.left_out))
     try:
         for entry in islice(entries, _MOST_FILES):
             found.files += 1
             found.size += entry.size
             is_packed = entry.path.lower().endswith((".gz", ".zst"))
             found.unpacked += entry.size * (_COMPRESSED_RATIO if is_packed else 1)
-            path = os.path.join(folder, entry.path)
-            if not os.access(path, os.R_OK):
-                found.unreadable.append(escape(path))
+            if not store.may_read(entry.path):
+                found.unreadable.append(escape(join(store.address, entry.path)))
     except OSError as error:
         found.unreadable.append(escape(str(error.filename)).rstrip(os.sep))
     return found

@@ -12,12 +12,12 @@ import polars as pl
 
 from sparkify_bulk.extract.counts import Books, Extract, concat_frames, numbers
 from sparkify_bulk.extract.fast import Fast, parse_fast
+from sparkify_bulk.extract.gather import gather
 from sparkify_bulk.extract.plain_lines import sort_lines
-from sparkify_bulk.extract.reading import gather
 from sparkify_bulk.extract.rejects import Reject
 from sparkify_bulk.extract.salvage import salvage
 from sparkify_bulk.extract.segments import Packed, Segment, apart, halve, size_of
-from sparkify_bulk.source.manifest import Batch, Kind
+from sparkify_bulk.source.batches import Batch, Kind
 from sparkify_bulk.transform.rules import RULES, Rules
 
 # Below this many bytes a buffer in doubt is no longer parted but read record by record.
@@ -93,8 +93,7 @@ def retry(kind: Kind, file: int, offset: int, raw: bytes) -> Extract:
         offset: where it began in the file.
         raw: its bytes, original or repaired.
     """
-    batch = Batch(0, kind, "", "", len(raw))
-    parts = list(salvage([Segment(file, raw, offset, 0)], RULES[kind], batch))
+    parts = list(salvage([Segment(file, raw, offset, 0)], RULES[kind]))
     return Extract(
         concat_frames(parts),
         pl.concat(part.records for part in parts),

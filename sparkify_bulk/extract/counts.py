@@ -8,7 +8,7 @@ import polars as pl
 
 from sparkify_bulk.errors import BooksError
 from sparkify_bulk.extract.rejects import Reject
-from sparkify_bulk.source.reader import Read
+from sparkify_bulk.source.listing import Read
 
 # A number by the index of a file in its batch.
 NUMBERS = {"file": pl.UInt32, "number": pl.Int64}

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from sparkify_bulk.extract.counts import Extract, numbers
-from sparkify_bulk.extract.reading import lines_before_part
 from sparkify_bulk.extract.records import Found, decode_records
 from sparkify_bulk.extract.rejects import Reject, reject_record
 from sparkify_bulk.extract.segments import Segment
-from sparkify_bulk.source.manifest import Batch
+from sparkify_bulk.source.batches import Batch
+from sparkify_bulk.source.reading import newlines_before
 from sparkify_bulk.transform.rejection import Rejection
 from sparkify_bulk.transform.rules import Row, Rules
 
@@ -34,7 +34,7 @@ class _Salvaged:
         return Extract(frame, numbers(self.records), numbers(self.filtered), self.rejects)
 
 
-def salvage(segments: list[Segment], rules: Rules, batch: Batch) -> Iterator[Extract]:
+def salvage(segments: list[Segment], rules: Rules, batch: Batch | None = None) -> Iterator[Extract]:
     """Read segments record by record; yield some thousand records at a time."""
     part = _Salvaged()
     number = 0
@@ -50,7 +50,7 @@ def salvage(segments: list[Segment], rules: Rules, batch: Batch) -> Iterator[Ext
             if isinstance(row, Rejection):
                 lines += segment.data.count(b"\n", counted, found.start)
                 counted = found.start
-                line = lines + 1 + (lines_before_part(batch) if batch.start else 0)
+                line = lines + 1 + (_lines_before(batch) if batch else 0)
                 part.rejects.append(reject_record(found, segment, row, line))
                 continue
             if row is None:
@@ -68,3 +68,8 @@ def _check(found: Found, segment: Segment, rules: Rules) -> Row | Rejection | No
         return rules.check(found.value, segment.offset + found.start)
     except Rejection as rejection:
         return rejection
+
+
+def _lines_before(batch: Batch) -> int:
+    """Count the newlines before a part of a big file, whose path is all of `paths`."""
+    return newlines_before(batch.store, batch.paths, batch.start) if batch.start else 0

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from sparkify_bulk.source.manifest import BOUNDARY
+from sparkify_bulk.source.batches import BOUNDARY
 
 # Bytes that are worth calling Polars for.
 LONG_BYTES = 2**17

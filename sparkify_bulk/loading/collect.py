@@ -18,7 +18,8 @@ from sparkify_bulk.loading.stage import (
     stage_parts,
 )
 from sparkify_bulk.run import Run, books_of, phase
-from sparkify_bulk.source.manifest import Batch, Kind, Manifest
+from sparkify_bulk.source.batches import Batch, Kind
+from sparkify_bulk.source.manifest import Manifest
 
 logger = logging.getLogger("sparkify_bulk")
 

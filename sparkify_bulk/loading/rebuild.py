@@ -31,7 +31,8 @@ from sparkify_bulk.loading.stage import (
 )
 from sparkify_bulk.report import TableReport
 from sparkify_bulk.run import Run, phase, step_phase
-from sparkify_bulk.source.manifest import Kind, Manifest
+from sparkify_bulk.source.batches import Kind
+from sparkify_bulk.source.manifest import Manifest
 from sparkify_bulk.transform.reductions import (
     Credits,
     Doubtful,

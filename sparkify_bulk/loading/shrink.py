@@ -13,7 +13,8 @@ from sparkify_bulk import ledger
 from sparkify_bulk.errors import ShrinkError
 from sparkify_bulk.loading import merge
 from sparkify_bulk.run import Run
-from sparkify_bulk.source.manifest import Kind, Manifest
+from sparkify_bulk.source.batches import Kind
+from sparkify_bulk.source.manifest import Manifest
 from sparkify_bulk.tables import NAMES
 
 # Tables that may lose no more than a share of their rows; the others only not all of them.

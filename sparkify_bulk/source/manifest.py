@@ -1,79 +1,19 @@
-"""List the input files and cut them into batches.
+"""Which files are input: those to read, cut into batches, and what becomes of the others."""
 
-Hidden files and folders are left out, symbolic links aren't followed, and only regular files count,
-so that editor copies, loops and pipes do no harm.
-"""
-
-import contextlib
-import os
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import chain, count, islice
-from pathlib import PurePath
-from typing import Literal
+from itertools import chain, islice
 
 from sparkify_bulk.errors import UsageError
-from sparkify_bulk.settings import EXPECTED_FOLDERS, Settings, no_folder
-from sparkify_bulk.source.formats import HEAD_BYTES, UnreadableError, tell
-from sparkify_bulk.source.reader import FILES, Entry, LeftOut, Lister, Read, escape, list_files
-
-Kind = Literal["songs", "events"]
-KINDS: tuple[Kind, ...] = ("songs", "events")
-
-# Large enough that parsing and COPY outweigh the cost of starting them: twice as much is no faster,
-# and takes 40 MB more. A worker (bytes, frame and encoded rows at once) stays around 100 MB.
-BATCH_BYTES = 16 * 2**20
-BATCH_FILES = FILES
-
-# The end of one record and the begin of the next. Inside a record a `}` is never followed by a line
-# that begins with `{`: a comma would have to stand between them, and a string can't hold a newline.
-BOUNDARY = re.compile(rb"\}[ \t\r]*\n[ \t\r\n]*(?=\{)")
-_BOUNDARY_WINDOW = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one worker takes: some whole files, or a part of one big file.
-
-    Attributes:
-        number: place in the manifest, from 0.
-        kind: what the records are.
-        root: the folder that `paths` are relative to.
-        paths: relative paths joined by NUL, which no path can hold: a million small files fit in
-            the memory that a million strings would not.
-        size: bytes on disk when listed.
-        start, stop: byte range of a single big file; `stop` is None for "to its end".
-        follow_links: a path may be a symbolic link.
-        read: the files, where they were read when they were listed.
-    """
-
-    number: int
-    kind: Kind
-    root: str
-    paths: str
-    size: int
-    start: int = 0
-    stop: int | None = None
-    follow_links: bool = False
-    read: Read | None = None
-
-    @property
-    def files(self) -> list[str]:
-        """The relative paths."""
-        return self.paths.split("\0")
-
-    @property
-    def is_part(self) -> bool:
-        """Whether it is a part of a big file rather than whole files."""
-        return self.start > 0 or self.stop is not None
-
-    @property
-    def place(self) -> tuple[bytes, int]:
-        """Where it stands among all batches of its manifest, by the order of paths."""
-        return escape(self.paths.partition("\0")[0]).encode(), self.start
+from sparkify_bulk.settings import Settings
+from sparkify_bulk.source.batches import BATCH_FILES, KINDS, Batch, Kind, cut_batches
+from sparkify_bulk.source.input import EXPECTED_FOLDERS
+from sparkify_bulk.source.listing import Entry, LeftOut, Listing, Read, escape
+from sparkify_bulk.source.names import ledger_names
+from sparkify_bulk.source.store import Store
+from sparkify_bulk.source.stores import open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +34,18 @@ class Manifest:
 
     Attributes:
         kind: what the records are.
-        root: the folder.
+        store: where they are.
         files, size: how many files there are to read, and their bytes.
         new, changed: how many of them the ledger hasn't, and has otherwise.
         same: how many files are as the ledger has them, and aren't read.
-        left_out: what the folder holds that isn't input; complete once all is listed.
-        vanished: names of files that the ledger has and the folder no longer.
+        left_out: what the tree holds that isn't input; complete once all is listed.
+        vanished: names of files that the ledger has and the tree no longer.
         listing: lists the rest of the batches.
         ahead: those listed before they were asked for.
     """
 
     kind: Kind
-    root: str
+    store: Store
     files: int = 0
     size: int = 0
     new: int = 0
@@ -115,6 +55,11 @@ class Manifest:
     vanished: list[str] = field(default_factory=list)
     listing: Iterator[Batch] = field(default_factory=lambda: iter(()))
     ahead: deque[Batch] = field(default_factory=deque)
+
+    @property
+    def root(self) -> str:
+        """The address of the tree."""
+        return self.store.address
 
     @property
     def batches(self) -> Iterator[Batch]:
@@ -130,39 +75,45 @@ class Manifest:
         return len(self.ahead)
 
 
-@contextlib.contextmanager
-def listing(settings: Settings, *, read: bool) -> Iterator[dict[Kind, Lister]]:
-    """Begin to list the input folders, while others still get ready to load what is in them.
+@contextmanager
+def begin_listing(settings: Settings, *, read: bool) -> Iterator[dict[Kind, Listing]]:
+    """Begin to list the input, while others still get ready to load what is in it.
 
     Args:
-        settings: name the folders.
+        settings: name it.
         read: read songs, too: they are many and small, and all of them are wanted.
     """
     readers = {"songs": settings.jobs if read else 0, "events": 0}
-    listers: dict[Kind, Lister] = {}
+    listings: dict[Kind, Listing] = {}
     try:
-        for kind, folder in zip(KINDS, (settings.songs, settings.logs), strict=True):
-            if folder:
-                listers[kind] = Lister(
-                    str(folder), follow_links=settings.follow_links, readers=readers[kind]
-                )
-        yield listers
+        for kind, store in input_stores(settings).items():
+            listings[kind] = store.begin(readers=readers[kind])
+        yield listings
     finally:
-        for lister in listers.values():
-            lister.close()
+        for listing in listings.values():
+            listing.close()
+
+
+def input_stores(settings: Settings) -> dict[Kind, Store]:
+    """Return where the input of each kind is that a run reads."""
+    named = zip(KINDS, (settings.songs, settings.logs), strict=True)
+    return {
+        kind: open_store(address, follow_links=settings.follow_links)
+        for kind, address in named
+        if address
+    }
 
 
 def make_manifest(
     kind: Kind,
-    root: str,
+    store: Store,
     *,
     known: Iterable[Known] = (),
     is_same: Callable[[str, Known], bool] | None = None,
-    follow_links: bool = False,
     batch_bytes: int | None = None,
-    lister: Lister | None = None,
+    listing: Listing | None = None,
 ) -> Manifest:
-    """List the files below a folder, leave out those already loaded, and cut the rest into batches.
+    """List the files of a tree, leave out those already loaded, and cut the rest into batches.
 
     The order is that of the files' names by bytes; neither the file system nor the number of
     workers has a say in it. Files listed by several at once come as they are found, but those of a
@@ -170,29 +121,23 @@ def make_manifest(
 
     Args:
         kind: what the records are.
-        root: the folder.
+        store: the tree.
         known: what the ledger has, in the order of the names' bytes.
         is_same: looks closer at a file whose size and time of change are as the ledger has them.
-        follow_links: follow symbolic links; a folder that leads back above itself isn't entered.
-        batch_bytes: what a batch holds, about; `BATCH_BYTES` if not named.
-        lister: lists the folder already, where somebody does; it reads none, if any are known.
+        batch_bytes: what a batch holds, about.
+        listing: one of the tree that is under way; it reads no files, if any are known.
 
     Raises:
-        UsageError: the folder doesn't exist, or can't be read; what lies deeper is found out when
+        UsageError: there is no such tree, or it can't be read; what lies deeper is found out when
             it is listed.
     """
-    if not os.path.isdir(root):
-        raise UsageError(no_folder(root), hint=EXPECTED_FOLDERS)
-    manifest = Manifest(kind, root)
+    if missing := store.missing():
+        raise UsageError(missing, hint=EXPECTED_FOLDERS)
+    manifest = Manifest(kind, store)
     left_out = manifest.left_out
-    if lister is None:
-        found = list_files(root, left_out=left_out, follow_links=follow_links)
-    else:
-        found = lister.found(left_out)
+    found = listing.found(left_out) if listing else store.list_files(left_out)
     wanted = _wanted(manifest, _named_errors(found), known, is_same)
-    manifest.listing = _cut_batches(
-        manifest, wanted, batch_bytes or BATCH_BYTES, follow_links=follow_links
-    )
+    manifest.listing = cut_batches(kind, store, wanted, batch_bytes)
     return manifest
 
 
@@ -282,51 +227,6 @@ def _others(
         yield entry
 
 
-def _cut_batches(
-    manifest: Manifest,
-    wanted: Iterable[Read | list[Entry]],
-    batch_bytes: int,
-    *,
-    follow_links: bool,
-) -> Iterator[Batch]:
-    """Make batches of groups of files, and of the parts of a file that is much larger than one."""
-    batch = partial(Batch, kind=manifest.kind, root=manifest.root, follow_links=follow_links)
-    numbers = count()
-    for some in wanted:
-        if isinstance(some, Read):
-            yield batch(next(numbers), paths=some.paths, size=sum(some.sizes), read=some)
-            continue
-        for group in _group(some, batch_bytes):
-            first, paths = group[0], "\0".join(entry.path for entry in group)
-            parts = parts_of(manifest.root, first.path, first.size, batch_bytes)
-            if len(parts) == 1:
-                yield batch(next(numbers), paths=paths, size=sum(entry.size for entry in group))
-                continue
-            for start, stop in parts:
-                size = (stop or first.size) - start
-                yield batch(next(numbers), paths=paths, size=size, start=start, stop=stop)
-
-
-def _group(entries: Iterable[Entry], batch_bytes: int) -> Iterator[list[Entry]]:
-    """Gather files; one that is larger than a batch comes alone."""
-    group: list[Entry] = []
-    size = 0
-    for entry in entries:
-        if group and (size + entry.size > batch_bytes or len(group) >= BATCH_FILES):
-            yield group
-            group, size = [], 0
-        group.append(entry)
-        size += entry.size
-    if group:
-        yield group
-
-
-def ledger_names(root: str, paths: Iterable[str]) -> list[str]:
-    """Name files as the ledger does: below their root's own name; what isn't UTF-8 is escaped."""
-    above = PurePath(root).name
-    return [escape(f"{above}/{path}") for path in paths]
-
-
 def _match(
     found: Iterator[Entry], known: Iterator[Known], root: str, vanished: list[str]
 ) -> Iterator[tuple[Entry, Known | None]]:
@@ -351,34 +251,3 @@ def _match(
     while had:
         vanished.append(had.name)
         had = next(known, None)
-
-
-def parts_of(
-    root: str, path: str, size: int, batch_bytes: int | None = None
-) -> list[tuple[int, int | None]]:
-    """Return the byte ranges a file is read in: one, unless it is much larger than a batch.
-
-    `stop` is None for "to its end". A compressed file can't be cut.
-    """
-    batch_bytes = batch_bytes or BATCH_BYTES
-    if size <= 2 * batch_bytes:
-        return [(0, None)]
-    return _cut(os.path.join(root, path), size, batch_bytes)
-
-
-def _cut(path: str, length: int, batch_bytes: int) -> list[tuple[int, int | None]]:
-    """Cut a big file where records end; a file without such a place stays whole."""
-    cuts = [0]
-    # Who can't open it, or knows what it is instead, says so when it is read.
-    with contextlib.suppress(OSError, UnreadableError), open(path, "rb") as file:
-        if tell(file.read(HEAD_BYTES)) != "plain":
-            return [(0, None)]
-        for target in range(batch_bytes, length - batch_bytes // 2, batch_bytes):
-            if target <= cuts[-1]:
-                continue
-            file.seek(target)
-            match = BOUNDARY.search(file.read(_BOUNDARY_WINDOW))
-            if match is None:
-                break
-            cuts.append(target + match.end())
-    return list(zip(cuts, [*cuts[1:], None], strict=True))

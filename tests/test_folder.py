@@ -9,21 +9,11 @@ from pathlib import Path
 import pytest
 from waiting import PATIENCE_SECONDS
 
-from sparkify_bulk.source import reader
-from sparkify_bulk.source.reader import (
-    EVERYTHING,
-    Entry,
-    LeftOut,
-    Lister,
-    Read,
-    Span,
-    cut,
-    escape,
-    list_files,
-    read_small,
-    walk,
-    walk_and_read,
-)
+from sparkify_bulk.source import folder_read, listing
+from sparkify_bulk.source.folder_processes import Beside
+from sparkify_bulk.source.folder_read import list_files, read_small, walk_and_read
+from sparkify_bulk.source.folder_walk import EVERYTHING, Span, cut, walk
+from sparkify_bulk.source.listing import Entry, LeftOut, Read, escape
 
 Found = list[Read | list[Entry]]
 
@@ -38,14 +28,14 @@ def folder(tmp_path: Path) -> Path:
     for name in ("A/packed.json.gz", "B/X/large.json", "é/odd.json", "z.json", ".hidden/no.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"{}")
-    (tmp_path / "B/X/large.json").write_bytes(b" " * (reader.SMALL_BYTES + 1))
+    (tmp_path / "B/X/large.json").write_bytes(b" " * (folder_read.SMALL_BYTES + 1))
     (tmp_path / os.fsdecode(b"A/\xff.json")).write_bytes(b"{}\n")
     return tmp_path
 
 
 def listed(root: Path, readers: int) -> Found:
     """Return what processes beside find."""
-    lister = Lister(str(root), follow_links=False, readers=readers)
+    lister = Beside(str(root), follow_links=False, readers=readers)
     try:
         return list(lister.found(LeftOut()))
     finally:
@@ -129,7 +119,7 @@ def test_what_is_left_out_is_counted_once_by_reason(littered: Path, readers: int
     """However many share a folder; the first of each reason is named, but for common litter."""
     before = paths(list(walk_and_read(str(littered), follow_links=False)))
     left_out = LeftOut()
-    lister = Lister(str(littered), follow_links=False, readers=readers)
+    lister = Beside(str(littered), follow_links=False, readers=readers)
     try:
         found = list(lister.found(left_out))
     finally:
@@ -158,12 +148,12 @@ def test_what_is_not_small_and_plain_is_listed_in_its_place(folder: Path) -> Non
 
 def test_much_is_handed_on_in_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No more files, and about so many bytes, come at a time."""
-    monkeypatch.setattr(reader, "FILES", 10)
+    monkeypatch.setattr(listing, "FILES", 10)
     found: Found = list(walk_and_read(str(folder), follow_links=False))
     assert max(len(read.sizes) for read in read_only(found)) == 10
     assert max(len(some) for some in list_files(str(folder), follow_links=False)) == 10
-    monkeypatch.setattr(reader, "FILES", 1000)
-    monkeypatch.setattr(reader, "_BYTES", 50)
+    monkeypatch.setattr(listing, "FILES", 1000)
+    monkeypatch.setattr(folder_read, "_BYTES", 50)
     found = list(walk_and_read(str(folder), follow_links=False))
     assert max(sum(read.sizes) for read in read_only(found)) < 60
 
@@ -207,7 +197,7 @@ def test_what_cannot_be_read_is_left(tmp_path: Path) -> None:
     for name in "abcde":
         (tmp_path / f"{name}.json").write_bytes(b"{}")
     (tmp_path / "a.json").unlink()
-    (tmp_path / "b.json").write_bytes(b" " * (reader.SMALL_BYTES + 1))
+    (tmp_path / "b.json").write_bytes(b" " * (folder_read.SMALL_BYTES + 1))
     (tmp_path / "c.json").unlink()
     (tmp_path / "c.json").symlink_to(tmp_path / "e.json")
     (tmp_path / "d.json").unlink()
@@ -244,7 +234,7 @@ def test_where_no_process_starts_it_is_done_here(
 
 def test_a_process_that_dies_is_an_error(folder: Path) -> None:
     """Files are never left out because whoever listed them has ended."""
-    lister = Lister(str(folder), follow_links=False, readers=1)
+    lister = Beside(str(folder), follow_links=False, readers=1)
     (process,) = lister._processes  # noqa: SLF001
     os.kill(process.pid, signal.SIGKILL)
     process.wait(PATIENCE_SECONDS)
@@ -265,7 +255,7 @@ def test_what_a_process_cannot_list_is_told(tmp_path: Path, readers: int) -> Non
 
 def test_no_process_is_left(folder: Path) -> None:
     """Whether or not all was read, the processes end."""
-    lister = Lister(str(folder), follow_links=False, readers=3)
+    lister = Beside(str(folder), follow_links=False, readers=3)
     next(lister.found(LeftOut()))
     processes = lister._processes  # noqa: SLF001
     lister.close()
