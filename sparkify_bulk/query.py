@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ import psycopg
 from psycopg import sql
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Loader
+from psycopg.types.datetime import IntervalLoader
 from psycopg.types.numeric import FloatLoader
 from psycopg.types.string import TextLoader
 
@@ -47,9 +49,24 @@ _MOMENT = re.compile(r"(\d{4,}-\d\d-\d\d) ([\d:.]+)([+-][\d:]+)?")
 _INTEGERS = ("int2", "int4", "int8", "oid")
 _FRACTIONS = ("float4", "float8", "numeric")
 _SYNTAX = "42601"
-# Numerics come as floats: the questions' averages lose nothing by it.
-_FRAME_TYPES = {"int2": "Int16", "int4": "Int32", "int8": "Int64", "float8": "Float64",
-                "numeric": "Float64", "text": "String", "bool": "Boolean"}  # fmt: skip
+# What a frame's column is of; of any other type the values are text. Numerics come as floats: the
+# questions' averages lose nothing by it.
+_FRAME_TYPES: dict[str, tuple[str, ...]] = {
+    "bool": ("Boolean",),
+    "int2": ("Int16",),
+    "int4": ("Int32",),
+    "int8": ("Int64",),
+    "oid": ("UInt32",),
+    "float4": ("Float32",),
+    "float8": ("Float64",),
+    "numeric": ("Float64",),
+    "bytea": ("Binary",),
+    "date": ("Date",),
+    "time": ("Time",),
+    "interval": ("Duration", "us"),
+    "timestamp": ("Datetime", "us"),
+    "timestamptz": ("Datetime", "us", "UTC"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +131,16 @@ def _batches(
 
 def _head(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     columns = cursor.description or ()
-    known = (cursor.adapters.types.get(column.type_code) for column in columns)
-    return tuple(c.name for c in columns), tuple(info.name if info else "" for info in known)
+    types = (_type_name(cursor, column.type_code) for column in columns)
+    return tuple(column.name for column in columns), tuple(types)
+
+
+def _type_name(cursor: psycopg.Cursor[Any], oid: int) -> str:
+    """Return a type's name, with brackets behind that of an array's values; empty if unknown."""
+    info = cursor.adapters.types.get(oid)
+    if info is None:
+        return ""
+    return f"{info.name}[]" if oid == info.array_oid else info.name
 
 
 @contextlib.contextmanager
@@ -127,7 +152,7 @@ def _refusals(text: str) -> Iterator[None]:
     except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege):
         raise
     except psycopg.Error as error:
-        message = printable(error.diag.message_primary or type(error).__name__)
+        message = printable(error.diag.message_primary or str(error) or type(error).__name__)
         place = int(error.diag.statement_position or 0) - len(_DECLARE)
         raise QueryError(
             "\n".join([message, *(_pointer(text, place) if place > 0 else ())]), hint=_hint(error)
@@ -152,6 +177,9 @@ def _hint(error: psycopg.Error) -> str:
         return printable(error.diag.message_hint)
     if error.sqlstate == _SYNTAX:
         return "give one statement that only reads: SELECT, WITH, VALUES or TABLE"
+    # Not the server, but whoever makes a value of Python's of one of the server's.
+    if isinstance(error, psycopg.DataError) and error.sqlstate is None:
+        return "cast the column to text in the query: column::text"
     return ""
 
 
@@ -194,21 +222,32 @@ class _Json(Loader):
         return orjson.Fragment(bytes(data).translate(bytes.maketrans(b"\r\n\t", b"   ")))
 
 
+class _Span(IntervalLoader):
+    """A span of time of a fixed length, which one of months hasn't."""
+
+    def load(self, data: Buffer) -> timedelta:
+        text = bytes(data)
+        if b"mon" in text or b"year" in text:
+            raise psycopg.DataError(f"an interval of months has no fixed length: {text.decode()!r}")
+        return super().load(data)
+
+
 def _adapt(cursor: psycopg.Cursor[Any], shape: Shape) -> None:
     """Say how values of each type come, for this cursor alone."""
-    if shape == "plain":
-        cursor.adapters.register_loader("numeric", FloatLoader)
-        return
     for info in cursor.adapters.types:
+        if shape == "plain" and info.name in _FRAME_TYPES:
+            continue
         cursor.adapters.register_loader(info.oid, TextLoader)
         # In JSON an array is one: psycopg takes it apart, and its values come as theirs.
-        if info.array_oid and shape != "json":
+        if info.array_oid and shape not in ("json", "plain"):
             cursor.adapters.register_loader(info.array_oid, TextLoader)
     for name, loader in _loaders(cursor, shape):
         cursor.adapters.register_loader(name, loader)
 
 
 def _loaders(context: AdaptContext, shape: Shape) -> list[tuple[str, type[Any]]]:
+    if shape == "plain":
+        return [("numeric", FloatLoader), ("interval", _Span)]
     special: list[tuple[str, type[Any]]] = [
         (name, _Moment) for name in ("timestamp", "timestamptz")
     ]
@@ -318,6 +357,27 @@ def frame(question: str, dsn: str | None, schema: str) -> "pl.DataFrame":
         open_connection(dsn, schema, settings=session.QUERY) as connection,
         answer(connection, schema, text, "plain") as found,
     ):
-        types = [getattr(pl, _FRAME_TYPES[name]) for name in found.types]
-        named = dict(zip(found.columns, types, strict=True))
-        return pl.DataFrame(list(found.rows), schema=named, orient="row")
+        rows = list(found.rows)
+        columns = zip(*rows, strict=True) if rows else [()] * len(found.columns)
+        return pl.DataFrame(
+            [
+                pl.Series(name, values, _frame_type(kind, values), strict=True)
+                for name, kind, values in zip(found.columns, found.types, columns, strict=True)
+            ]
+        )
+
+
+def _frame_type(name: str, values: Sequence[Any]) -> "pl.DataType":
+    """Return what a column of a frame is of: its type's own, or lists of it as deep as they are."""
+    import polars as pl  # noqa: PLC0415 - only where it is needed
+
+    kind, *arguments = _FRAME_TYPES.get(name.removesuffix("[]"), ("String",))
+    found: pl.DataType = getattr(pl, kind)(*arguments)
+    for _ in range(max(map(_depth, values), default=0) or name.endswith("[]")):
+        found = pl.List(found)
+    return found
+
+
+def _depth(value: object) -> int:
+    """Return how deep lists stand in lists; 0 of what is none."""
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0

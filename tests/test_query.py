@@ -5,7 +5,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -427,6 +428,86 @@ def test_ask_knows_types_where_there_are_no_rows(star: str, database: str) -> No
         empty = sparkify_bulk.ask(question, dsn=database)
         assert empty.is_empty()
         assert empty.schema == sparkify_bulk.ask(question, dsn=star).schema
+
+
+FRAME_VALUES = {
+    "true": (pl.Boolean(), True),
+    "7::int2": (pl.Int16(), 7),
+    "7::oid": (pl.UInt32(), 7),
+    "0.5::float4": (pl.Float32(), 0.5),
+    "2.50::numeric": (pl.Float64(), 2.5),
+    "date '2018-11-15'": (pl.Date(), date(2018, 11, 15)),
+    "time '01:30:26.796'": (pl.Time(), time(1, 30, 26, 796_000)),
+    "interval '1 day 2 hours'": (pl.Duration("us"), timedelta(days=1, hours=2)),
+    "timestamp '2018-11-15 01:30'": (pl.Datetime("us"), datetime(2018, 11, 15, 1, 30)),  # noqa: DTZ001
+    "timestamptz '2018-11-15 01:30+01'": (
+        pl.Datetime("us", "UTC"), datetime(2018, 11, 15, 0, 30, tzinfo=UTC),
+    ),
+    "E'\\\\x00ff'::bytea": (pl.Binary(), b"\0\xff"),
+    "'a'::varchar(3)": (pl.String(), "a"),
+    "'a'::name": (pl.String(), "a"),
+    "'00000000-0000-0000-0000-00000000000a'::uuid": (
+        pl.String(), "00000000-0000-0000-0000-00000000000a",
+    ),
+    "'{\"k\":  [1]}'::json": (pl.String(), '{"k":  [1]}'),
+    "'{\"k\": [1]}'::jsonb": (pl.String(), '{"k": [1]}'),
+    "'127.0.0.1'::inet": (pl.String(), "127.0.0.1"),
+    "int4range(1, 3)": (pl.String(), "[1,3)"),
+    "'01:30+01'::timetz": (pl.String(), "01:30:00+01"),
+    "ROW(1, 'a')": (pl.String(), "(1,a)"),
+    "ARRAY[1, NULL]": (pl.List(pl.Int32()), [1, None]),
+    "ARRAY['a']": (pl.List(pl.String()), ["a"]),
+    "ARRAY[date '2018-11-15']": (pl.List(pl.Date()), [date(2018, 11, 15)]),
+    "ARRAY['{}'::json]": (pl.List(pl.String()), ["{}"]),
+    "'{}'::int[]": (pl.List(pl.Int32()), []),
+    "ARRAY[[1, 2], [3, 4]]": (pl.List(pl.List(pl.Int32())), [[1, 2], [3, 4]]),
+}  # fmt: skip
+
+
+@pytest.fixture
+def question(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return what makes a question of a text."""
+
+    def ask_for(text: str) -> None:
+        monkeypatch.setattr("sparkify_bulk.query.question_text", lambda _: text)
+
+    return ask_for
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["rows", "none"])
+def test_ask_has_a_type_for_every_value(
+    star: str, question: Callable[[str], None], empty: bool
+) -> None:
+    """A value is what it is on the server, or its text; with NULL beside it, or without any row."""
+    columns = ", ".join(f"{text} AS c{number}" for number, text in enumerate(FRAME_VALUES))
+    nulls = ", ".join(["NULL"] * len(FRAME_VALUES))
+    question(f"SELECT {columns} UNION ALL SELECT {nulls}" + " LIMIT 0" * empty)
+    frame = sparkify_bulk.ask("so", dsn=star)
+    expected = {f"c{number}": value for number, value in enumerate(FRAME_VALUES.values())}
+    if empty:
+        deep = {name for name, (kind, _) in expected.items() if kind == pl.List(pl.List(pl.Int32))}
+        expected = {name: value for name, value in expected.items() if name not in deep}
+        assert frame.drop(deep).schema == {name: kind for name, (kind, _) in expected.items()}
+        return
+    assert frame.schema == {name: kind for name, (kind, _) in expected.items()}
+    assert frame.row(0, named=True) == {name: value for name, (_, value) in expected.items()}
+    assert set(frame.row(1)) == {None}
+
+
+@pytest.mark.parametrize(
+    "text", ["timestamptz 'infinity'", "date '20000-01-01'", "interval '1 month'"]
+)
+def test_ask_says_what_no_frame_can_hold(
+    star: str, question: Callable[[str], None], text: str
+) -> None:
+    """A moment beyond all calendars, and a span that has no length, are named, with what to do."""
+    question(f"SELECT {text} AS x")
+    with pytest.raises(SparkifyBulkError) as caught:
+        sparkify_bulk.ask("so", dsn=star)
+    assert caught.value.message.strip(" .") not in ("", "DataError")
+    assert "column::text" in caught.value.hint
+    question(f"SELECT ({text})::text AS x")
+    assert sparkify_bulk.ask("so", dsn=star).schema == {"x": pl.String}
 
 
 def test_ask_refuses_what_is_no_question(star: str) -> None:

@@ -72,7 +72,7 @@ def show(question: str | None, dsn: str | None, schema: str, *, as_json: bool) -
             with query.answer(connection, schema, text, "plain") as found:
                 if as_json:
                     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-                    click.echo(json.dumps({"question": name, "rows": rows}))
+                    click.echo(json.dumps({"question": name, "rows": rows}, default=str))
                 else:
                     out = render.console()
                     out.print(_title(name), style="bold")
