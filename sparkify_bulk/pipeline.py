@@ -25,7 +25,7 @@ from sparkify_bulk.loading.merge import Difference
 from sparkify_bulk.loading.rebuild import build_star
 from sparkify_bulk.loading.stage import Target, see_staging, stage_again, unsee_staging
 from sparkify_bulk.loading.switch import Swap, losses, switch
-from sparkify_bulk.report import Report, count, show_age
+from sparkify_bulk.report import Report
 from sparkify_bulk.run import (
     Run,
     Unwatched,
@@ -51,6 +51,7 @@ from sparkify_bulk.source.names import root_name
 from sparkify_bulk.source.reading import UNREADABLE, digest_file
 from sparkify_bulk.source.store import Store
 from sparkify_bulk.tables import NAMES
+from sparkify_bulk.units import count, show_age
 
 logger = logging.getLogger("sparkify_bulk")
 

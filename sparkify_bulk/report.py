@@ -1,10 +1,11 @@
 """What a run did, as a value; and its JSON rendering."""
 
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from sparkify_bulk.tables import NAMES
+from sparkify_bulk.units import count
 
 Status = Literal["succeeded", "succeeded_with_rejects", "failed"]
 
@@ -154,31 +155,3 @@ class Report:
         import orjson  # noqa: PLC0415 - not needed to start
 
         return orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 file, 2,110 files."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def show_age(age: timedelta) -> str:
-    """Return a span of time as an option takes it: 36h or 90m."""
-    minutes = round(age.total_seconds() / 60)
-    return f"{minutes}m" if minutes % 60 else f"{minutes // 60}h"
-
-
-def readable_size(size: int) -> str:
-    """Return a number of bytes for people to read, in the unit that suits its size."""
-    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        # What would be rounded to 1000.0 of the smaller unit is 1.0 of this one.
-        if size >= 0.99995 * unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size} B"
-
-
-def thousands(rate: float) -> str:
-    """Return a rate for people to read, in thousands or millions where it is that large."""
-    for unit, name in ((10**6, "M"), (10**3, "k")):
-        if rate >= unit:
-            return f"{rate / unit:.1f}{name}"
-    return f"{rate:.0f}"

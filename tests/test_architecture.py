@@ -21,7 +21,7 @@ MODULES = {
 }
 # From the ground up: a room knows its own layer and those below.
 LAYERS = (
-    {"errors", "redaction", "report", "settings", "statements", "tables"},
+    {"errors", "redaction", "report", "settings", "statements", "tables", "units"},
     {"database", "transform"},
     {"source"},
     {"extract"},

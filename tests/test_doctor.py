@@ -23,14 +23,17 @@ from conftest import SERVER
 from fault_ground import Halting, locks
 from psycopg import sql
 from servers import Server, copy_standby, running
-from trees import Tree, event, query, song
+from trees import Tree, event, lines, query, song
 from waiting import PATIENCE_SECONDS, wait_until
 
 import sparkify_bulk
 from sparkify_bulk import cli
-from sparkify_bulk.doctor import checks
-from sparkify_bulk.doctor.checks import Diagnosis, Finding
+from sparkify_bulk.doctor import checks, findings, inputs
+from sparkify_bulk.doctor.findings import Diagnosis, Finding
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
+from sparkify_bulk.settings import Settings
+from sparkify_bulk.source.manifest import begin_listing, input_stores, make_manifest
+from sparkify_bulk.units import count, readable_size
 
 ROLE = "Nightly loader"
 NAMES = [check.__name__.replace("_", " ") for check in checks.CHECKS]
@@ -260,7 +263,9 @@ def test_a_clock_that_is_off_warns(database: str, monkeypatch: pytest.MonkeyPatc
     """Both ways, by more than two seconds."""
     right = time.time
     for seconds, said in ((60, "60.0 s behind"), (-60, "60.0 s ahead of")):
-        monkeypatch.setattr(checks.time, "time", lambda seconds=seconds: right() + seconds)
+        monkeypatch.setattr(
+            "sparkify_bulk.doctor.server.time.time", lambda seconds=seconds: right() + seconds
+        )
         found = of(look(database), "clock")
         assert found.status == "warning"
         assert said in found.found
@@ -312,7 +317,7 @@ def test_too_little_room_fails(database: str, small: Tree, monkeypatch: pytest.M
     assert found.status == "failure"
     assert "a reload needs about" in found.found
     assert "make room" in found.hint
-    monkeypatch.setattr(checks, "is_here", lambda _: False)
+    monkeypatch.setattr("sparkify_bulk.doctor.room.is_here", lambda _: False)
     elsewhere = of(look(database, small.root), "disk")
     assert elsewhere.status == "not asked"
     assert "can't be known: the server is elsewhere; a reload needs about" in elsewhere.found
@@ -543,12 +548,34 @@ def test_only_so_many_files_are_looked_at(
     database: str, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A million files don't hold the doctor up; what they need is said to be more."""
-    monkeypatch.setattr(checks, "_MOST_FILES", 3)
+    monkeypatch.setattr(inputs, "_MOST_FILES", 3)
     for number in range(5):
         tree.songs(f"{number}.json", song(number))
     diagnosis = look(database, tree.root)
     assert "the first 3 files" in of(diagnosis, "songs").found
     assert "needs at least" in of(diagnosis, "disk").found
+
+
+def test_a_folder_reached_by_two_links_counts_as_runs_count_it(database: str, small: Tree) -> None:
+    """Its files count once by each way, and a link that leads back above itself is left out."""
+    shared = small.root / "shared"
+    (shared / "deep").mkdir(parents=True)
+    (shared / "deep" / "a.json").write_bytes(lines(event(1)))
+    for name in ("one", "other"):
+        (small.log_folder / name).symlink_to(shared)
+    (shared / "deep" / "back").symlink_to(shared)
+    settings = Settings(small.song_folder, small.log_folder, follow_links=True, jobs=2)
+    found = of(look(database, small.root, follow_links=True), "logs").found
+    for read in (False, True):
+        with begin_listing(settings, read=read) as listings:
+            store = input_stores(settings)["events"]
+            manifest = make_manifest("events", store, listing=listings["events"])
+            manifest.look_ahead()
+        assert found.startswith(f"{count(manifest.files, 'file')}, {readable_size(manifest.size)}")
+        assert manifest.left_out.counts["link"] == 2
+    assert "2 symbolic links" in found
+    plain = of(look(database, small.root), "logs").found
+    assert plain.startswith(count(manifest.files - 2, "file"))
 
 
 def test_links_are_followed_where_asked_and_loops_end(database: str, tree: Tree) -> None:
@@ -585,7 +612,7 @@ def test_a_lock_on_the_star_does_not_hold_the_doctor_up(
 ) -> None:
     """Who locks the star exclusively lets every other check go on."""
     sparkify_bulk.reload(small.root, dsn=database)
-    monkeypatch.setitem(checks._LIMITS, "lock_timeout", "10ms")  # noqa: SLF001
+    monkeypatch.setitem(findings._LIMITS, "lock_timeout", "10ms")  # noqa: SLF001
     with psycopg.connect(database) as other:
         other.execute("LOCK TABLE sparkify.songplays IN ACCESS EXCLUSIVE MODE")
         diagnosis = look(database, small.root)

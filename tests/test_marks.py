@@ -9,6 +9,7 @@ from trees import Tree, event, query, read_star, song
 import sparkify_bulk
 from sparkify_bulk import ledger, pipeline
 from sparkify_bulk.doctor import checks
+from sparkify_bulk.doctor.findings import Finding
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.loading import state
 from sparkify_bulk.settings import Settings
@@ -47,7 +48,7 @@ def small(tree: Tree) -> Tree:
     return tree
 
 
-def finding(dsn: str, name: str) -> checks.Finding:
+def finding(dsn: str, name: str) -> Finding:
     """Return what one check of the doctor's finds."""
     diagnosis = checks.diagnose(dsn=dsn, schema="sparkify")
     return next(finding for finding in diagnosis.findings if finding.name == name)

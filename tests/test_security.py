@@ -27,6 +27,7 @@ import sparkify_bulk
 from sparkify_bulk import cli, redaction
 from sparkify_bulk.database.connection import Connection, connect, parse_conninfo
 from sparkify_bulk.doctor import checks
+from sparkify_bulk.doctor.findings import Finding
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
 from sparkify_bulk.loading import stage
 from sparkify_bulk.run import open_connection
@@ -338,7 +339,7 @@ def test_verify_full_reaches_the_server_and_says_nothing(
     assert (found.status, found.found) == ("ok", "encrypted, and who answers is verified")
 
 
-def tls(dsn: str) -> checks.Finding:
+def tls(dsn: str) -> Finding:
     """Return what the doctor finds of a connection."""
     diagnosis = checks.diagnose(dsn=dsn, schema="sparkify")
     (found,) = [finding for finding in diagnosis.findings if finding.name == "tls"]

@@ -11,6 +11,7 @@ from trees import MOMENT, Tree, event, query, read_star, song
 import sparkify_bulk
 from sparkify_bulk import ledger, pipeline
 from sparkify_bulk.doctor import checks
+from sparkify_bulk.doctor.findings import Finding
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.loading import state
 from sparkify_bulk.settings import Settings
@@ -27,7 +28,7 @@ def star(database: str, tree: Tree) -> str:
     return database
 
 
-def record(dsn: str) -> checks.Finding:
+def record(dsn: str) -> Finding:
     """Return what the doctor finds of star and ledger."""
     found = checks.diagnose(dsn=dsn, schema="sparkify").findings
     return next(finding for finding in found if finding.name == "record")

@@ -20,7 +20,7 @@ from sparkify_bulk.commands.options import JSON, PREFIX, variables
 from sparkify_bulk.commands.runs import load, reload
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.redaction import redact
-from sparkify_bulk.report import show_age
+from sparkify_bulk.units import show_age
 
 NAME = "sparkify-bulk.toml"
 _FILE = "sparkify_bulk.settings_file"

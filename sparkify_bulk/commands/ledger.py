@@ -28,8 +28,8 @@ from sparkify_bulk.commands.options import (
 )
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.redaction import printable
-from sparkify_bulk.report import count
 from sparkify_bulk.transform.rejection import REASONS
+from sparkify_bulk.units import count
 
 _TABLE_ROWS = 100
 _PART_ROWS = 1000

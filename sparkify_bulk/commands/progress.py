@@ -19,7 +19,8 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from sparkify_bulk.report import Phase, readable_size, thousands
+from sparkify_bulk.report import Phase
+from sparkify_bulk.units import readable_size, thousands
 
 logger = logging.getLogger("sparkify_bulk")
 

@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sparkify_bulk.redaction import printable
-from sparkify_bulk.report import Phase, Report, count, readable_size, thousands
+from sparkify_bulk.report import Phase, Report
+from sparkify_bulk.units import brief, count, readable_size, thousands
 
 if TYPE_CHECKING:
-    from sparkify_bulk.doctor.checks import Diagnosis
+    from sparkify_bulk.doctor.findings import Diagnosis
 
 _GAP = "  "
 _RULE = 60
@@ -220,15 +221,11 @@ def diagnosis(diagnosis: "Diagnosis") -> RenderableType:
         line.add_column(width=6, justify="right", no_wrap=True)
         line.add_column(overflow="fold")
         mark = Text(finding.status, style=_MARKS[finding.status])
-        line.add_row(mark, finding.name, _brief(finding.seconds), _cell(finding.found))
+        line.add_row(mark, finding.name, brief(finding.seconds), _cell(finding.found))
         parts.append(line)
         hints = finding.hint.splitlines()
         parts += [Padding(_cell(hint), (0, 0, 0, 11), expand=False) for hint in hints]
     return Group(*parts)
-
-
-def _brief(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
 class _Console(Console):

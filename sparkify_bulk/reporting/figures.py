@@ -19,6 +19,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from sparkify_bulk.reporting.periods import Series, Unit
+from sparkify_bulk.units import tick
 
 # Units of the viewBox. The page shows the narrow ones about as wide as this on a phone, so that
 # their text stays as large as it is here; of a wide chart it shows that which fits.
@@ -210,7 +211,7 @@ def history(title: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
         below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
         for axes, label in ((above, "seconds"), (below, "rejects")):
             axes.set_ylabel(label)
-            axes.yaxis.set_major_formatter(FuncFormatter(_short))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda number, _: tick(number)))
             axes.grid(axis="y", linewidth=0.8)
             _plain(axes)
         # A bar of a few runs would be as wide as the chart.
@@ -244,7 +245,7 @@ def _axes(figure: Figure) -> Axes:
     """Return axes for counts."""
     axes = figure.add_subplot()
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=_STEPS))
-    axes.yaxis.set_major_formatter(FuncFormatter(_short))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda number, _: tick(number)))
     axes.grid(axis="y", linewidth=0.8)
     _plain(axes)
     return axes
@@ -293,13 +294,6 @@ def _legend(figure: Figure) -> None:
         columnspacing=1.0,
         borderpad=0.1,
     )
-
-
-def _short(number: float, _place: int) -> str:
-    for unit, name in ((10**6, "M"), (10**3, "k")):
-        if number >= unit:
-            return f"{number / unit:g}{name}"
-    return f"{number:g}"
 
 
 def _charts(title: str, paint: Paint, height: int, *, wide: bool = False) -> list[str]:

@@ -15,12 +15,12 @@ from sparkify_bulk import __version__
 from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.redaction import printable
-from sparkify_bulk.report import readable_size
 from sparkify_bulk.reporting import facts, figures, periods
 from sparkify_bulk.reporting.facts import Facts, Row, Star
 from sparkify_bulk.reporting.periods import Series
 from sparkify_bulk.settings import schemas
 from sparkify_bulk.tables import NAMES
+from sparkify_bulk.units import count, duration, readable_size, share
 
 _FOLDER = Path(__file__).parent / "templates"
 _SUCCESSES = ("succeeded", "succeeded_with_rejects")
@@ -34,7 +34,7 @@ _STATUS_WORDS = {
 _SLOW_RATIO, _SLOW_SECONDS, _ENOUGH_RUNS = 2.0, 5.0, 5
 _STEPS_NOTE = "Steps stand below their phase; those side by side ran on workers of their own."
 _MOST_STEPS = 40
-# What rounds to one, in seconds.
+# What rounds to a minute, in seconds.
 _MINUTE = 59.95
 _MOST_GAPS = 20
 TEXT_LENGTH = 160
@@ -226,7 +226,7 @@ def verdict(found: Facts) -> Verdict:
         return Verdict("good", "All is well", text, notes)
     rejected = report.get("rejects", {}).get("count", 0)
     read = _sum(report, "records")
-    title = f"Loaded, but {_number(rejected, 'record')} {_were(rejected)} rejected"
+    title = f"Loaded, but {count(rejected, 'record')} {_were(rejected)} rejected"
     return Verdict("warn", title, f"{text} {share(rejected, read)} of the records were refused; "
                    "they are kept, and listed below.", notes)  # fmt: skip
 
@@ -260,7 +260,7 @@ def _star_notes(found: Facts) -> list[str]:
         return ["The star holds no plays."]
     days = sum(gap.days for gap in _gaps(found.star))
     if days:
-        return [f"{_number(days, 'day')} between the first play and the last {_have(days)} none."]
+        return [f"{count(days, 'day')} between the first play and the last {_have(days)} none."]
     return []
 
 
@@ -294,7 +294,7 @@ def _key_figures(found: Facts, report: Mapping[str, Any]) -> list[Figure]:
             )
         )
         records, files = _sum(report, "records"), _sum(report, "files")
-        read = f"{readable_size(_sum(report, 'bytes'))} in {_number(files, 'file')}"
+        read = f"{readable_size(_sum(report, 'bytes'))} in {count(files, 'file')}"
         shown.append(Figure("Records read", f"{records:,}", read))
         rejected = report["rejects"]["count"]
         shown.append(Figure("Rejected", f"{rejected:,}", f"{share(rejected, records)} of them"))
@@ -464,7 +464,7 @@ def _hours_chart(star: Star) -> Chart:
     ]
     (weekday, hour), most = max(star.hours.items(), key=lambda item: (item[1], item[0]))
     names = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-    note = f"UTC. Most on {names[weekday]}s from {hour:02}:00: {_number(most, 'play')}."
+    note = f"UTC. Most on {names[weekday]}s from {hour:02}:00: {count(most, 'play')}."
     columns = ("hour", *(name[:3] for name in names))
     return Chart(title, figures.heat_map(title, star.hours), Table(columns, rows), note)
 
@@ -569,7 +569,7 @@ def _span(star: Star) -> str:
 
 def _history(found: Facts) -> Chart:
     runs = [_history_run(run) for run in reversed(found.history)]
-    title = f"The last {_number(len(runs), 'run')}" if len(runs) > 1 else "The only run"
+    title = f"The last {count(len(runs), 'run')}" if len(runs) > 1 else "The only run"
     columns = (
         "run", "command", "status", "began (UTC)", "took", "records", "rejects", "plays added",
     )  # fmt: skip
@@ -605,35 +605,9 @@ def _history_run(run: Row) -> Row:
 # --- words ----------------------------------------------------------------------------------------
 
 
-def duration(seconds: float) -> str:
-    """Return seconds for people to read."""
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:  # noqa: PLR2004 - an hour
-        return f"{minutes} min {rest:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def share(part: int, whole: int) -> str:
-    """Return a share in percent; never 0 of something, nor all of not everything."""
-    if not whole:
-        return "none"
-    percent = 100 * part / whole
-    if 0 < percent < 0.1:  # noqa: PLR2004
-        return "< 0.1 %"
-    if 99.9 < percent < 100:  # noqa: PLR2004
-        return "> 99.9 %"
-    return f"{percent:.1f} %" if 0 < part < whole else f"{percent:.0f} %"
-
-
 def _sum(report: Mapping[str, Any], name: str) -> int:
     """Add a number of the books of both kinds up."""
     return sum(book[name] for book in report.get("input", {}).values())
-
-
-def _number(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _were(number: int) -> str:
