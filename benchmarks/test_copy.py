@@ -15,7 +15,7 @@ from psycopg import sql
 
 from sparkify_bulk import statements
 from sparkify_bulk.database.connection import Connection, connect
-from sparkify_bulk.loading import stage
+from sparkify_bulk.loading import batches as stage
 
 TABLE = "staged_songplays"
 COPY = sql.SQL("COPY bench.{} ({}) FROM STDIN ({})")

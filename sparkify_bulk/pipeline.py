@@ -19,11 +19,11 @@ from sparkify_bulk.errors import BooksError, DatabaseError, SparkifyBulkError, U
 from sparkify_bulk.extract.batch import retry
 from sparkify_bulk.extract.counts import Extract, concat_frames
 from sparkify_bulk.loading import marks, merge, shrink, state
+from sparkify_bulk.loading.batches import Target, see_staging, stage_again, unsee_staging
 from sparkify_bulk.loading.collect import prepare_staging, run_lanes, stage_kind
 from sparkify_bulk.loading.estimate import Estimate, estimate
 from sparkify_bulk.loading.merge import Difference
 from sparkify_bulk.loading.rebuild import build_star
-from sparkify_bulk.loading.stage import Target, see_staging, stage_again, unsee_staging
 from sparkify_bulk.loading.switch import Swap, losses, switch
 from sparkify_bulk.report import Report
 from sparkify_bulk.run import (

@@ -40,8 +40,8 @@ from sparkify_bulk.database.transaction import lock_timeout, use_schemas
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError, StarBusyError, exit_code_of
 from sparkify_bulk.errors import describe as describe_error
 from sparkify_bulk.loading import marks
-from sparkify_bulk.loading.lanes import Step
-from sparkify_bulk.loading.stage import Target, see_staging, unsee_staging
+from sparkify_bulk.loading.batches import Target, see_staging, unsee_staging
+from sparkify_bulk.loading.workers import Step
 from sparkify_bulk.report import InputReport, Phase, Report
 from sparkify_bulk.settings import Schemas, Settings, schemas
 from sparkify_bulk.source.batches import KINDS, Kind

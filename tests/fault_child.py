@@ -63,17 +63,19 @@ POINTS = {
     "files listed": Point(BOTH, "pipeline", "_list_files"),
     "staging made": Point(BOTH, "loading.collect", "make_staging"),
     "new tables made": Point(("reload",), "loading.rebuild", "_make_tables"),
-    "songs read": Point(BOTH, "loading.stage", "stage_songs", before=True),
+    "songs read": Point(BOTH, "loading.batches", "stage_songs", before=True),
     "songs staged": Point(BOTH, "loading.collect", "stage_batch"),
-    "plays read": Point(("reload",), "loading.stage", "songplays_frame", before=True),
-    "events read": Point(("load",), "loading.stage", "stage_events", before=True),
-    "first byte of COPY": Point(BOTH, "loading.stage", "encode:1", only=_is_event_frame),
-    "mid-COPY": Point(BOTH, "loading.stage", "encode:2", only=_is_event_frame),
-    "COPY ended": Point(BOTH, "loading.stage", "copy", only=lambda *a, **_: _is_event_frame(a[2])),
+    "plays read": Point(("reload",), "loading.batches", "songplays_frame", before=True),
+    "events read": Point(("load",), "loading.batches", "stage_events", before=True),
+    "first byte of COPY": Point(BOTH, "loading.batches", "encode:1", only=_is_event_frame),
+    "mid-COPY": Point(BOTH, "loading.batches", "encode:2", only=_is_event_frame),
+    "COPY ended": Point(
+        BOTH, "loading.batches", "copy", only=lambda *a, **_: _is_event_frame(a[2])
+    ),
     "events staged": Point(
         BOTH, "loading.collect", "stage_batch", only=lambda *a: a[1].kind == "events"
     ),
-    "plays committed": Point(("reload",), "loading.stage", "Fill.commit"),
+    "plays committed": Point(("reload",), "loading.batches", "Fill.commit"),
     "artists filled": Point(("reload",), "loading.merge", "fill", only=_of("artists")),
     "songs filled": Point(("reload",), "loading.merge", "fill", only=_of("songs")),
     "repeated plays removed": Point(("reload",), "loading.rebuild", "_remove_repeated"),

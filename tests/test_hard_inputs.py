@@ -31,8 +31,8 @@ from sparkify_bulk.extract.batch import _parse
 from sparkify_bulk.extract.counts import concat_frames
 from sparkify_bulk.extract.salvage import salvage
 from sparkify_bulk.extract.segments import Segment
-from sparkify_bulk.loading.lanes import Lane
-from sparkify_bulk.loading.stage import Target, make_staging, stage_batch
+from sparkify_bulk.loading.batches import Target, make_staging, stage_batch
+from sparkify_bulk.loading.workers import Lane
 from sparkify_bulk.source.batches import Batch, Kind
 from sparkify_bulk.source.manifest import make_manifest
 from sparkify_bulk.source.stores import open_store

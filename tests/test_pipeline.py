@@ -35,7 +35,8 @@ from sparkify_bulk.errors import (
 from sparkify_bulk.extract.batch import extract
 from sparkify_bulk.extract.counts import Books, Extract
 from sparkify_bulk.extract.records import decode_records
-from sparkify_bulk.loading import merge, stage
+from sparkify_bulk.loading import batches as stage
+from sparkify_bulk.loading import merge
 from sparkify_bulk.report import Report
 from sparkify_bulk.run import Unwatched, libpq_environment
 from sparkify_bulk.settings import Settings, schemas
@@ -339,7 +340,7 @@ def test_an_interrupt_ends_a_batch_under_way(
         if begun.wait(60):
             signal.pthread_kill(main, signal.SIGINT)
 
-    monkeypatch.setattr("sparkify_bulk.loading.stage.extract", endless)
+    monkeypatch.setattr("sparkify_bulk.loading.batches.extract", endless)
     tree.logs("b.json", event(8))
     thread = threading.Thread(target=interrupt, args=(threading.main_thread().ident,))
     thread.start()

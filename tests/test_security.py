@@ -29,7 +29,7 @@ from sparkify_bulk.database.connection import Connection, connect, parse_conninf
 from sparkify_bulk.doctor import checks
 from sparkify_bulk.doctor.findings import Finding
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
-from sparkify_bulk.loading import stage
+from sparkify_bulk.loading import batches as stage
 from sparkify_bulk.run import open_connection
 
 PACKAGE = Path(sparkify_bulk.__file__).parent

@@ -14,9 +14,9 @@ from trees import Tree, event, query
 from sparkify_bulk import statements
 from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.loading import stage
-from sparkify_bulk.loading.lanes import Lane
-from sparkify_bulk.loading.stage import Staged, Target, make_staging, stage_batch
+from sparkify_bulk.loading import batches as stage
+from sparkify_bulk.loading.batches import Staged, Target, make_staging, stage_batch
+from sparkify_bulk.loading.workers import Lane
 from sparkify_bulk.source.batches import Batch
 from sparkify_bulk.source.manifest import make_manifest
 from sparkify_bulk.source.stores import open_store

@@ -13,7 +13,8 @@ from trees import Tree, event, song
 import sparkify_bulk
 from sparkify_bulk import ledger, statements
 from sparkify_bulk.database.connection import Connection
-from sparkify_bulk.loading import merge, stage
+from sparkify_bulk.loading import batches as stage
+from sparkify_bulk.loading import merge
 from sparkify_bulk.settings import Schemas
 from sparkify_bulk.tables import NAMES
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from sparkify_bulk.errors import RejectLimitError
 from sparkify_bulk.loading import marks
-from sparkify_bulk.loading.lanes import Lanes, open_lanes
-from sparkify_bulk.loading.stage import (
+from sparkify_bulk.loading.batches import (
     Part,
     RejectLimit,
     Staged,
@@ -17,6 +16,7 @@ from sparkify_bulk.loading.stage import (
     stage_batch,
     stage_parts,
 )
+from sparkify_bulk.loading.workers import Lanes, open_lanes
 from sparkify_bulk.run import Run, books_of, phase
 from sparkify_bulk.source.batches import Batch, Kind
 from sparkify_bulk.source.manifest import Manifest

@@ -17,9 +17,7 @@ from sparkify_bulk.database.connection import Connection, connect, is_here
 from sparkify_bulk.database.transaction import mark_table, set_locally, use_schemas
 from sparkify_bulk.errors import BooksError
 from sparkify_bulk.loading import marks, merge
-from sparkify_bulk.loading.collect import prepare_staging, run_lanes, stage_kind
-from sparkify_bulk.loading.lanes import Lane, Lanes, Step
-from sparkify_bulk.loading.stage import (
+from sparkify_bulk.loading.batches import (
     Fill,
     Numbers,
     Straight,
@@ -29,6 +27,8 @@ from sparkify_bulk.loading.stage import (
     send_users,
     unsee_staging,
 )
+from sparkify_bulk.loading.collect import prepare_staging, run_lanes, stage_kind
+from sparkify_bulk.loading.workers import Lane, Lanes, Step
 from sparkify_bulk.report import TableReport
 from sparkify_bulk.run import Run, phase, step_phase
 from sparkify_bulk.source.batches import Kind

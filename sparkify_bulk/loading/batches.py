@@ -22,7 +22,7 @@ from sparkify_bulk.extract.batch import extract
 from sparkify_bulk.extract.counts import Books
 from sparkify_bulk.extract.decoder import interruptible
 from sparkify_bulk.extract.rejects import Reject
-from sparkify_bulk.loading.lanes import Lane
+from sparkify_bulk.loading.workers import Lane
 from sparkify_bulk.source.batches import Batch, Kind
 from sparkify_bulk.source.names import ledger_names
 from sparkify_bulk.source.reading import join_digests
