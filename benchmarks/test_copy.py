@@ -15,7 +15,7 @@ from psycopg import sql
 
 from sparkify_bulk import statements
 from sparkify_bulk.database.connection import Connection, connect
-from sparkify_bulk.loading import batches as stage
+from sparkify_bulk.loading import copy
 
 TABLE = "staged_songplays"
 COPY = sql.SQL("COPY bench.{} ({}) FROM STDIN ({})")
@@ -79,7 +79,7 @@ def csv_blocks(connection: Connection, frame: pl.DataFrame) -> None:
 
 def binary(connection: Connection, frame: pl.DataFrame) -> None:
     """Let pgpq write COPY BINARY: the product's way."""
-    stage.copy(connection, sql.Identifier("bench", TABLE), frame)
+    copy.send(connection, sql.Identifier("bench", TABLE), frame)
 
 
 def _statement(frame: pl.DataFrame, options: str) -> sql.Composed:

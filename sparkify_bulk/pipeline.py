@@ -1,42 +1,38 @@
-"""The stories: what `reload`, `load`, `verify` and `replay` do, step by step.
+"""The stories: what `reload`, `load`, `verify` and `replay` do, in numbered steps.
 
-Sole owner of threads and cancellation.
+A step's name is the name of its phase in the report.
 """
 
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from itertools import islice
+from typing import Protocol
 
 import psycopg
 
 from sparkify_bulk import ledger
+from sparkify_bulk.database.server import open_connection
 from sparkify_bulk.database.transaction import use_schemas
 from sparkify_bulk.errors import BooksError, DatabaseError, SparkifyBulkError, UsageError
 from sparkify_bulk.extract.batch import retry
 from sparkify_bulk.extract.counts import Extract, concat_frames
 from sparkify_bulk.loading import marks, merge, shrink, state
-from sparkify_bulk.loading.batches import Target, see_staging, stage_again, unsee_staging
-from sparkify_bulk.loading.collect import prepare_staging, run_lanes, stage_kind
+from sparkify_bulk.loading.batches import Counts, stage_again
+from sparkify_bulk.loading.collect import enter, prepare_staging, run_workers, stage_kind
+from sparkify_bulk.loading.context import Run, Unwatched, Watch
 from sparkify_bulk.loading.estimate import Estimate, estimate
 from sparkify_bulk.loading.merge import Difference
-from sparkify_bulk.loading.rebuild import build_star
+from sparkify_bulk.loading.rebuild import open_new_star
+from sparkify_bulk.loading.staging import COUNTED, Target, see_staging, unsee_staging
 from sparkify_bulk.loading.switch import Swap, losses, switch
+from sparkify_bulk.loading.workers import Step, Worker
 from sparkify_bulk.report import Report
-from sparkify_bulk.run import (
-    Run,
-    Unwatched,
-    Watch,
-    books_of,
-    commit,
-    open_connection,
-    open_run,
-    phase,
-    stop_watch,
-)
+from sparkify_bulk.run import commit, open_run, stop_watch
 from sparkify_bulk.settings import Settings, schemas
 from sparkify_bulk.source.batches import KINDS, Kind
 from sparkify_bulk.source.listing import Listing
@@ -50,14 +46,11 @@ from sparkify_bulk.source.manifest import (
 from sparkify_bulk.source.names import root_name
 from sparkify_bulk.source.reading import UNREADABLE, digest_file
 from sparkify_bulk.source.store import Store
-from sparkify_bulk.tables import NAMES
 from sparkify_bulk.units import count, show_age
 
 logger = logging.getLogger("sparkify_bulk")
 
 Listers = Mapping[Kind, Listing]
-
-_Story = Callable[[Settings, Watch, Listers | None], Report]
 
 # Before a run begins anew, doubled each time: a server is back from a fast restart after the first,
 # and a standby took over after the third.
@@ -69,6 +62,40 @@ _SWITCHED = ("files",)
 _REPLAY_ROWS = 5000
 
 
+class _Story(Protocol):
+    def __call__(
+        self, settings: Settings, watch: Watch | None = None, listers: Listers | None = None
+    ) -> Report: ...
+
+
+def _retried(story: _Story) -> _Story:
+    """Let a story begin again, as a new run, where the database failed in passing.
+
+    Nothing is published before the end, so to begin again is always safe.
+    """
+
+    @wraps(story)
+    def persist(
+        settings: Settings, watch: Watch | None = None, listers: Listers | None = None
+    ) -> Report:
+        for attempt in range(settings.retries):
+            try:
+                return story(settings, watch, listers)
+            except DatabaseError as error:
+                if not error.passing and not (attempt and error.unreachable):
+                    raise
+                pause = _FIRST_PAUSE_SECONDS * 2**attempt
+                logger.warning("%s; trying again in %g s", error.message, pause)
+                time.sleep(pause)
+                listers = None
+                # The server may not know yet that the one before is gone, and keep its lock.
+                settings = replace(settings, wait=max(settings.wait, _LOCK_PATIENCE_SECONDS))
+        return story(settings, watch, listers)
+
+    return persist
+
+
+@_retried
 def reload(
     settings: Settings, watch: Watch | None = None, listers: Listers | None = None
 ) -> Report:
@@ -82,9 +109,20 @@ def reload(
     Raises:
         SparkifyBulkError: the run failed; the old star is untouched.
     """
-    return _persist(_reload, settings, watch or Unwatched(), listers)
+    # 1. connect
+    with open_run("reload", settings, watch or Unwatched()) as run:
+        state.star_exists(run.control, run.schemas.star, replace=True)
+        dropped = _check_dependents(run)
+        manifests = _list_kinds(run.settings, None, listers)
+        shrink.check_input(run, manifests)
+        # 2. to 5.
+        _build(run, manifests)
+        # 6. switch
+        _take_place(run, manifests, dropped)
+    return run.report
 
 
+@_retried
 def load(settings: Settings, watch: Watch | None = None, listers: Listers | None = None) -> Report:
     """Merge new and changed files into the live star; make one if there is none.
 
@@ -96,7 +134,39 @@ def load(settings: Settings, watch: Watch | None = None, listers: Listers | None
     Raises:
         SparkifyBulkError: the run failed; the star is untouched.
     """
-    return _persist(_load, settings, watch or Unwatched(), listers)
+    # 1. connect
+    with open_run("load", settings, watch or Unwatched()) as run:
+        if not state.star_exists(run.control, run.schemas.star):
+            # 2. to 6. of a reload
+            manifests = _list_kinds(run.settings, None, listers)
+            _build(run, manifests)
+            _take_place(run, manifests)
+            return run.report
+        last = state.require_same_run(run.control, run.schemas)
+        # 2. list files
+        manifests = _list_new_files(run, listers)
+        target = prepare_staging(run, manifests)
+        staged = Counts()
+        with run_workers(run, target) as workers:
+            # 3. stage songs
+            for batch in stage_kind(run, workers, manifests.get("songs"), target):
+                staged += batch.counts
+            # 4. stage events
+            for batch in stage_kind(run, workers, manifests.get("events"), target):
+                staged += batch.counts
+        _tell_left_out(manifests)
+        # 5. merge
+        with run.phases.phase("merge"):
+            _merge_live(run, target, staged, last)
+        # 6. commit
+        with run.phases.phase("commit"):
+            _keep_rejects(run)
+            ledger.carry_settled(run.publisher, run.run_id)
+            ledger.keep_files(run.publisher)
+            unsee_staging(run.publisher)
+            _complete(run, star=run.schemas.star)
+            _publish(run)
+    return run.report
 
 
 def verify(settings: Settings, watch: Watch | None = None) -> tuple[Report, list[Difference]]:
@@ -107,16 +177,20 @@ def verify(settings: Settings, watch: Watch | None = None) -> tuple[Report, list
     Raises:
         SparkifyBulkError: the run failed, or there is no star.
     """
+    # 1. connect
     with open_run("verify", settings, watch or Unwatched()) as run:
         state.require_star(run.control, run.schemas.star)
-        build_star(run, _list_files(run), slowly=True)
-        with phase(run, "compare"), run.control.transaction():
+        # 2. to 5.
+        _build(run, _list_kinds(run.settings, None), only_to_compare=True)
+        # 6. compare
+        with run.phases.phase("compare"), run.control.transaction():
             merge.prepare(run.control)
             differences = merge.compare(run.control, run.schemas.star, run.schemas.build)
         run.report.status = "failed" if differences else "succeeded"
         if differences:
             run.report.error = "star and files differ"
-        _complete(run)
+        _complete_record(run, star=run.schemas.star)
+        commit(run)
     return run.report, differences
 
 
@@ -138,21 +212,79 @@ def replay(
     Raises:
         SparkifyBulkError: the run failed, or there is no star.
     """
+    # 1. connect
     with open_run("replay", settings, watch or Unwatched()) as run:
-        run.grows = True
         state.require_star(run.control, run.schemas.star)
         if run_id is not None:
             ledger.choose_run(run.control, run.schemas.ledger, run_id)
-        run.last = state.require_same_run(run.control, run.schemas)
-        target = run.target = prepare_staging(run, {})
-        with phase(run, "stage rejects"), run.control.transaction():
-            settled = _stage_rejects(run, target, run_id, repaired)
-        _merge_live(run, target)
-        with phase(run, "commit"):
+        last = state.require_same_run(run.control, run.schemas)
+        target = prepare_staging(run, {})
+        # 2. stage rejects
+        with run.phases.phase("stage rejects"), run.control.transaction():
+            staged, settled = _stage_rejects(run, target, run_id, repaired)
+        # 3. merge
+        with run.phases.phase("merge"):
+            _merge_live(run, target, staged, last)
+        # 4. commit
+        with run.phases.phase("commit"):
             ledger.settle_rejects(run.publisher, run.run_id, settled)
             unsee_staging(run.publisher)
+            _complete(run, star=run.schemas.star)
             _publish(run)
     return run.report
+
+
+def _build(run: Run, manifests: dict[Kind, Manifest], *, only_to_compare: bool = False) -> None:
+    """Build a star of these files alone, beside the one that may be there.
+
+    Args:
+        run: the run.
+        manifests: the files.
+        only_to_compare: nothing of it will be published; read record by record.
+    """
+    with open_new_star(run, manifests, slowly=only_to_compare) as star:
+        # 2. stage songs
+        for staged in stage_kind(run, star.workers, manifests.get("songs"), star.target):
+            star.add_songs(staged)
+        star.merge_songs()
+        # 3. stage events
+        events = manifests.get("events")
+        for staged in stage_kind(run, star.workers, events, star.target, star.straight):
+            star.add_events(staged)
+        star.end_staging()
+        # 4. match songplays: only where they couldn't go straight into the star
+        if star.straight is None:
+            with run.phases.phase("match songplays"):
+                star.match_songplays()
+        # 5. complete star
+        with run.phases.phase("complete star") as steps:
+            last_steps, results = star.last_steps(), {}
+            if not only_to_compare:
+                keep = partial(_keep_aside, run=run, target=star.target, staged=star.counts)
+                last_steps.append(Step("ledger", keep, connection=run.publisher))
+            for ended in star.workers.run(*last_steps):
+                steps.append(run.phases.step(ended))
+                results[ended.name] = ended.result
+            star.check(results)
+    run.report.tables.update(star.tables)
+
+
+def _take_place(run: Run, manifests: dict[Kind, Manifest], dropped: Collection[str] = ()) -> None:
+    """Put the new star in the place of the one that may be there, and publish.
+
+    Args:
+        run: the run.
+        manifests: what the new star is made of.
+        dropped: names of what may be dropped with the old one.
+    """
+    _tell_left_out(manifests)
+    shrink.check_rows(run)
+    # 6. switch
+    with run.phases.phase("switch"):
+        _complete(run, star=run.schemas.build)
+        # What readers wait for comes last.
+        _switch(run, dropped)
+        _publish(run)
 
 
 def plan(settings: Settings) -> tuple[dict[Kind, Manifest], Estimate | None]:
@@ -177,84 +309,18 @@ def plan(settings: Settings) -> tuple[dict[Kind, Manifest], Estimate | None]:
     return manifests, estimate(past, size)
 
 
-def _persist(story: _Story, settings: Settings, watch: Watch, listers: Listers | None) -> Report:
-    """Run a story; begin anew, as a new run, where the database failed in passing.
-
-    Nothing is published before the end, so to begin anew is always safe.
-    """
-    for attempt in range(settings.retries):
-        try:
-            return story(settings, watch, listers)
-        except DatabaseError as error:
-            if not error.passing and not (attempt and error.unreachable):
-                raise
-            pause = _FIRST_PAUSE_SECONDS * 2**attempt
-            logger.warning("%s; trying again in %g s", error.message, pause)
-            time.sleep(pause)
-            listers = None
-            # The server may not know yet that the one before is gone, and keep its lock.
-            settings = replace(settings, wait=max(settings.wait, _LOCK_PATIENCE_SECONDS))
-    return story(settings, watch, listers)
-
-
-def _reload(settings: Settings, watch: Watch, listers: Listers | None) -> Report:
-    with open_run("reload", settings, watch) as run:
-        state.star_exists(run.control, run.schemas.star, replace=True)
-        _check_dependents(run)
-        manifests = _list_files(run, listers)
-        shrink.check_input(run, manifests)
-        _rebuild(run, manifests)
-    return run.report
-
-
-def _load(settings: Settings, watch: Watch, listers: Listers | None) -> Report:
-    with open_run("load", settings, watch) as run:
-        run.grows = state.star_exists(run.control, run.schemas.star)
-        if run.grows:
-            run.last = state.require_same_run(run.control, run.schemas)
-        manifests = _list_files(run, listers)
-        if not run.grows:
-            _rebuild(run, manifests)
-            return run.report
-        target = run.target = prepare_staging(run, manifests)
-        with run_lanes(run, target) as lanes:
-            for kind in KINDS:
-                for _ in stage_kind(run, lanes, manifests.get(kind), target):
-                    pass
-        _tell_left_out(manifests)
-        _merge_live(run, target)
-        with phase(run, "commit"):
-            _keep_rejects(run)
-            ledger.carry_settled(run.publisher, run.run_id)
-            ledger.keep_files(run.publisher)
-            unsee_staging(run.publisher)
-            _publish(run)
-    return run.report
-
-
 # --- steps --------------------------------------------------------------------------------------
 
 
-def _rebuild(run: Run, manifests: dict[Kind, Manifest]) -> None:
-    """Build a star of these files alone, and put it in the place of the one that may be there."""
-    build_star(run, manifests, partial(_keep_aside, run))
-    _tell_left_out(manifests)
-    shrink.check_rows(run)
-    with phase(run, "switch"):
-        _publish(run, last=partial(_switch, run))
-
-
-def _list_files(run: Run, listers: Listers | None = None) -> dict[Kind, Manifest]:
-    """List the files that a star isn't made of yet; for a new star all, as they are read."""
-    if not run.grows:
-        return _list_kinds(run.settings, None, listers)
+def _list_new_files(run: Run, listers: Listers | None) -> dict[Kind, Manifest]:
+    """List the files that the star isn't made of yet."""
     known = partial(ledger.known_files, run.control, run.schemas.ledger)
-    with phase(run, "list files"):
+    with run.phases.phase("list files"):
         manifests = _list_kinds(run.settings, known, listers)
         for manifest in manifests.values():
             manifest.look_ahead()
     for manifest in manifests.values():
-        books_of(run.report, manifest.kind).files_skipped = manifest.same
+        run.report.input.of(manifest.kind).files_skipped = manifest.same
         _tell_vanished(run, manifest)
         _tell_moved(run, manifest)
     return manifests
@@ -331,92 +397,88 @@ def _tell_vanished(run: Run, manifest: Manifest) -> None:
         )
 
 
-def _merge_live(run: Run, target: Target) -> None:
-    """Merge everything staged into the live star, in the publisher's transaction."""
+def _merge_live(run: Run, target: Target, staged: Counts, last: ledger.Published) -> None:
+    """Merge everything staged into the live star, in the publisher's transaction.
+
+    Args:
+        run: the run.
+        target: where it is staged.
+        staged: how much.
+        last: the run that left the star.
+    """
     star, connection = run.schemas.star, run.publisher
-    with phase(run, "merge"):
-        use_schemas(connection, star, run.schemas.ledger)
-        merge.prepare(connection)
-        see_staging(connection, target)
-        merge.check_staged(connection, dict(run.sent))
-        before = _count_rows(run)
-        tables = run.report.tables
-        tables["artists"] = merge.run_merge(connection, "artists")
-        merge.note_credits(connection)
-        tables["songs"] = merge.run_merge(connection, "songs")
-        merge.note_credits(connection)
-        for name in ("users", "time", "songplays"):
-            tables[name] = merge.run_merge(connection, name)
-        tables["songplays"].updated += merge.run_merge(connection, "claims").updated
-        _enter_rows(run, {name: before[name] + tables[name].inserted for name in NAMES})
+    use_schemas(connection, star, run.schemas.ledger)
+    merge.prepare(connection)
+    see_staging(connection, target)
+    merge.check_staged(connection, dict.fromkeys(COUNTED, 0) | staged.rows)
+    before = _count_rows(run, last)
+    for name, merged in merge.merge_all(connection).items():
+        merged.rows = before[name] + merged.inserted
+        run.report.tables[name] = merged
 
 
-def _count_rows(run: Run) -> dict[str, int]:
+def _count_rows(run: Run, last: ledger.Published) -> dict[str, int]:
     """Count the live star's rows, and say so if they aren't those that the last run left."""
-    if run.last is None:
-        raise BooksError("no run is known that left the star")
-    rows = state.count_rows(run.publisher, run.schemas.star, run.last)
-    if changed := state.changed_by_hand(rows, run.last):
+    rows = state.count_rows(run.publisher, run.schemas.star, last)
+    if changed := state.changed_by_hand(rows, last):
         logger.warning(
             "Rows of the star were changed by hand after run %d: %s; sparkify-bulk verify DATA "
             "names them, reload DATA makes the star anew from the files",
-            run.last.run_id,
+            last.run_id,
             changed,
         )
     return rows
 
 
-def _enter_rows(run: Run, rows: dict[str, int]) -> None:
-    for name in NAMES:
-        run.report.tables[name].rows = rows[name]
-
-
 def _stage_rejects(
     run: Run, target: Target, run_id: int | None, repaired: Mapping[int, bytes] | None
-) -> list[int]:
-    """Stage the rejects that are good now; return their numbers."""
-    settled = []
+) -> tuple[Counts, list[int]]:
+    """Stage the rejects that are good now; return the rows sent, and the rejects' numbers."""
+    staged, settled = Counts(), []
     rejects = ledger.open_rejects(run.control, run.schemas.ledger, run_id)
     if repaired is not None:
         rejects = (r.mended(repaired[r.reject_id]) for r in rejects if r.reject_id in repaired)
     while some := list(islice(rejects, _REPLAY_ROWS)):
         for kind in KINDS:
-            settled += _stage_kind_again(run, target, [r for r in some if r.kind == kind], kind)
-    return settled
+            counts, good = _stage_kind_again(run, target, [r for r in some if r.kind == kind], kind)
+            enter(run.report, kind, counts)
+            staged += counts
+            settled += good
+    return staged, settled
 
 
 def _stage_kind_again(
     run: Run, target: Target, rejects: list[ledger.OpenReject], kind: Kind
-) -> list[int]:
-    books = books_of(run.report, kind)
+) -> tuple[Counts, list[int]]:
+    """Stage rejects of one kind; return how many records these are, and the numbers of the good."""
+    counts = Counts()
     names: list[str] = []
     settled: list[int] = []
     parts: list[Extract] = []
     for reject in rejects:
         part = retry(kind, len(names), reject.offset, reject.raw)
         if part.rejects or not part.records.height:
-            books.records += 1
-            books.rejected += 1
-            run.report.rejects.add(part.rejects[0].reason if part.rejects else "malformed_json")
+            reason = part.rejects[0].reason if part.rejects else "malformed_json"
+            counts += Counts(records=1, rejected=1, reasons=Counter([reason]))
             continue
-        books.records += int(part.records["number"].sum())
-        books.filtered += int(part.filtered["number"].sum())
-        books.accepted += part.frame.height
+        counts += Counts(
+            records=int(part.records["number"].sum()),
+            filtered=int(part.filtered["number"].sum()),
+            accepted=part.frame.height,
+        )
         names.append(reject.file)
         settled.append(reject.reject_id)
         parts.append(part)
     if parts:
-        frame = concat_frames(parts)
-        run.sent.update(stage_again(run.control, target, kind, frame, names))
-    return settled
+        counts += stage_again(run.control, target, kind, concat_frames(parts), names)
+    return counts, settled
 
 
-def _keep_aside(run: Run, target: Target) -> None:
+def _keep_aside(_: Worker, run: Run, target: Target, staged: Counts) -> None:
     """Move rejects to the ledger in a transaction that hasn't seen staging yet."""
     use_schemas(run.publisher, run.schemas.ledger)
     see_staging(run.publisher, target)
-    sent = {"staged_rejects": run.sent["staged_rejects"]}
-    merge.check_staged(run.publisher, sent)
+    merge.check_staged(run.publisher, {"staged_rejects": staged.rows["staged_rejects"]})
     _keep_rejects(run)
     unsee_staging(run.publisher)
 
@@ -430,18 +492,32 @@ def _keep_rejects(run: Run) -> None:
         raise BooksError(f"{rejected} records were rejected, {kept} are on record")
 
 
-def _publish(run: Run, last: Callable[[], None] | None = None) -> None:
-    """Commit at once: the ledger's rows, and the new star or the merged rows."""
+def _complete(run: Run, star: str) -> None:
+    """Complete the report and the records of a run whose rows are in a star, not committed yet."""
     report = run.report
     for books, table in ((report.input.songs, "songs"), (report.input.events, "songplays")):
         books.inserted = report.tables[table].inserted
         books.duplicates = books.accepted - books.inserted
     report.status = "succeeded_with_rejects" if report.rejects.count else "succeeded"
     state.name_run(run.publisher, run.schemas, run.run_id, report.started_at)
-    _complete(run, last)
+    _complete_record(run, star)
+
+
+def _complete_record(run: Run, star: str) -> None:
+    """Complete the run's record, the newest event of a star and all."""
+    use_schemas(run.publisher, star)
+    _check_freshness(run)
+    stop_watch(run.report, run.phases.begun)
+    use_schemas(run.publisher, run.schemas.ledger)
+    ledger.complete_run(run.publisher, run.run_id, run.report, exit_code=run.report.exit_code)
+
+
+def _publish(run: Run) -> None:
+    """Commit at once: the ledger's rows, and the new star or the merged rows."""
+    commit(run)
     _note_states(run)
-    if report.rejects.count:
-        logger.warning("%s; see: sparkify-bulk rejects", report.rejects.describe())
+    if run.report.rejects.count:
+        logger.warning("%s; see: sparkify-bulk rejects", run.report.rejects.describe())
 
 
 def _note_states(run: Run) -> None:
@@ -458,8 +534,11 @@ def _note_states(run: Run) -> None:
             ledger.note_states(run.control, run.run_id, states)
 
 
-def _check_dependents(run: Run) -> None:
+def _check_dependents(run: Run) -> Sequence[str]:
     """Refuse a reload up front where something hangs on the star that can't follow the switch.
+
+    Returns:
+        The names of what the switch may drop.
 
     Raises:
         SparkifyBulkError: names what it is.
@@ -470,12 +549,11 @@ def _check_dependents(run: Run) -> None:
     if gone:
         logger.warning("The reload will drop temporary objects of sessions: %s", ", ".join(gone))
     if not found:
-        return
+        return ()
     names = ", ".join(found)
     if run.settings.drop_dependents:
         logger.warning("The reload will drop what hangs on the old star: %s", names)
-        run.dropped = tuple(found)
-        return
+        return found
     raise SparkifyBulkError(
         f"a reload would leave behind what hangs on the star in {run.schemas.star}: {names}",
         hint="drop it before the reload, or by --drop-dependents, and make it again afterwards; "
@@ -488,7 +566,7 @@ def _swaps(run: Run) -> tuple[Swap, ...]:
     return (Swap(names.ledger, names.build, _SWITCHED), Swap(names.star, names.build))
 
 
-def _switch(run: Run) -> None:
+def _switch(run: Run, dropped: Collection[str]) -> None:
     """Put the new star, and the table of its files, in the old ones' place."""
     use_schemas(run.publisher, run.schemas.ledger)
     ledger.forget_vanished(run.publisher)
@@ -497,7 +575,7 @@ def _switch(run: Run) -> None:
         _swaps(run),
         dsn=run.dsn,
         patience=run.settings.switch_patience,
-        dropped=run.dropped,
+        dropped=dropped,
     )
 
 
@@ -514,15 +592,3 @@ def _check_freshness(run: Run) -> None:
         logger.warning(
             "%s; --max-age %s is not met", found or "No events loaded yet", show_age(limit)
         )
-
-
-def _complete(run: Run, last: Callable[[], None] | None = None) -> None:
-    """Complete the run's record and commit; what readers wait for comes last."""
-    use_schemas(run.publisher, run.schemas.build if last else run.schemas.star)
-    _check_freshness(run)
-    stop_watch(run.report, run.begun)
-    use_schemas(run.publisher, run.schemas.ledger)
-    ledger.complete_run(run.publisher, run.run_id, run.report, exit_code=run.report.exit_code)
-    if last:
-        last()
-    commit(run)

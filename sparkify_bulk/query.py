@@ -27,11 +27,11 @@ from psycopg.types.string import TextLoader
 from sparkify_bulk import statements
 from sparkify_bulk.database import session
 from sparkify_bulk.database.connection import Connection
+from sparkify_bulk.database.server import open_connection
 from sparkify_bulk.database.transaction import use_schemas
 from sparkify_bulk.errors import QueryError, SparkifyBulkError, UsageError
 from sparkify_bulk.loading import state
 from sparkify_bulk.redaction import printable, printable_json
-from sparkify_bulk.run import open_connection
 from sparkify_bulk.settings import check_schema
 
 if TYPE_CHECKING:

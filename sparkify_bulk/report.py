@@ -36,6 +36,10 @@ class Inputs:
     songs: InputReport = field(default_factory=InputReport)
     events: InputReport = field(default_factory=InputReport)
 
+    def of(self, kind: Literal["songs", "events"]) -> InputReport:
+        """Return the books of one kind."""
+        return self.songs if kind == "songs" else self.events
+
 
 @dataclass(slots=True)
 class TableReport:
@@ -115,6 +119,7 @@ class Report:
             the run failed.
         stale: that is longer ago than the run was told to put up with.
         error: what ended a failed run.
+        published: its transaction is committed; not in the document, which stands in there.
     """
 
     command: str
@@ -133,6 +138,7 @@ class Report:
     newest_event: datetime | None = None
     stale: bool = False
     error: str | None = None
+    published: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -144,6 +150,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as the JSON document that `docs/report.md` describes."""
         document = asdict(self)
+        del document["published"]
         order = ("run_id", "command", "status", "target")
         head = {key: document.pop(key) for key in order}
         if self.error is None:

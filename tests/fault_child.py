@@ -53,6 +53,11 @@ def _is_event_frame(frame: Any) -> bool:
     return "session_id" in frame.columns
 
 
+def _is_of(table: str) -> Callable[..., bool]:
+    """Tell whether a method's table is the one."""
+    return lambda fill, *_args: fill.name == table
+
+
 # In the order in which a run comes to them. `encode` is a generator: the numbers are its
 # blocks, cut in halves: the header, half the rows.
 POINTS = {
@@ -67,19 +72,17 @@ POINTS = {
     "songs staged": Point(BOTH, "loading.collect", "stage_batch"),
     "plays read": Point(("reload",), "loading.batches", "songplays_frame", before=True),
     "events read": Point(("load",), "loading.batches", "stage_events", before=True),
-    "first byte of COPY": Point(BOTH, "loading.batches", "encode:1", only=_is_event_frame),
-    "mid-COPY": Point(BOTH, "loading.batches", "encode:2", only=_is_event_frame),
-    "COPY ended": Point(
-        BOTH, "loading.batches", "copy", only=lambda *a, **_: _is_event_frame(a[2])
-    ),
+    "first byte of COPY": Point(BOTH, "loading.copy", "encode:1", only=_is_event_frame),
+    "mid-COPY": Point(BOTH, "loading.copy", "encode:2", only=_is_event_frame),
+    "COPY ended": Point(BOTH, "loading.copy", "send", only=lambda *a, **_: _is_event_frame(a[2])),
     "events staged": Point(
         BOTH, "loading.collect", "stage_batch", only=lambda *a: a[1].kind == "events"
     ),
-    "plays committed": Point(("reload",), "loading.batches", "Fill.commit"),
+    "plays committed": Point(("reload",), "loading.fill", "Fill.commit"),
     "artists filled": Point(("reload",), "loading.merge", "fill", only=_of("artists")),
     "songs filled": Point(("reload",), "loading.merge", "fill", only=_of("songs")),
     "repeated plays removed": Point(("reload",), "loading.rebuild", "_remove_repeated"),
-    "moments sent": Point(("reload",), "loading.rebuild", "fill_time"),
+    "moments sent": Point(("reload",), "loading.fill", "Fill.copy", only=_is_of("time")),
     "users merged": Point(BOTH, "loading.merge", "run_merge", only=_of("users")),
     "index built": Point(("reload",), "loading.rebuild", "_build_index"),
     "references checked": Point(("reload",), "loading.rebuild", "_refer_to_time"),

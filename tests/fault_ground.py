@@ -29,7 +29,7 @@ from waiting import PATIENCE_SECONDS, wait_until
 
 import sparkify_bulk
 from sparkify_bulk import tables
-from sparkify_bulk.run import libpq_environment
+from sparkify_bulk.database.server import libpq_environment
 
 CHILD = Path(__file__).parent / "fault_child.py"
 REJECTED, FAILED, DATABASE, BUSY = 3, 1, 4, 5

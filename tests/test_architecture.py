@@ -34,8 +34,7 @@ LAYERS = (
     {"cli"},
     {"__init__", "__main__"},
 )
-# Steps of the load write to the run that they are of.
-UPWARDS = {("loading", "run")}
+UPWARDS: set[tuple[str, str]] = set()
 KNOW_PSYCOPG = {
     "database", "loading", "ledger", "run", "pipeline", "query", "doctor", "bench", "reporting",
 }  # fmt: skip

@@ -31,8 +31,9 @@ from sparkify_bulk.extract.batch import _parse
 from sparkify_bulk.extract.counts import concat_frames
 from sparkify_bulk.extract.salvage import salvage
 from sparkify_bulk.extract.segments import Segment
-from sparkify_bulk.loading.batches import Target, make_staging, stage_batch
-from sparkify_bulk.loading.workers import Lane
+from sparkify_bulk.loading.batches import stage_batch
+from sparkify_bulk.loading.staging import Target, make_staging
+from sparkify_bulk.loading.workers import Worker
 from sparkify_bulk.source.batches import Batch, Kind
 from sparkify_bulk.source.manifest import make_manifest
 from sparkify_bulk.source.stores import open_store
@@ -433,18 +434,18 @@ def test_a_file_may_be_of_any_time(module_database: str, tree: Tree, year: int, 
 
 
 @pytest.fixture
-def lane(database: str) -> Iterator[Lane]:
-    """Open a lane, to stage a batch by hand."""
+def worker(database: str) -> Iterator[Worker]:
+    """Make a worker, to stage a batch by hand."""
     with psycopg.connect(database, autocommit=True) as connection:
-        yield Lane(0, connection)
+        yield Worker(0, connection)
 
 
 @pytest.fixture
-def target(lane: Lane) -> Target:
+def target(worker: Worker) -> Target:
     """Make staging tables."""
     made = Target("hard_staging", 1, 1, roots={"events": 1})
-    lane.connection.execute("CREATE SCHEMA hard_staging")
-    make_staging(lane.connection, made)
+    worker.connection.execute("CREATE SCHEMA hard_staging")
+    make_staging(worker.connection, made)
     return made
 
 
@@ -461,7 +462,7 @@ def target(lane: Lane) -> Target:
     ],
 )
 def test_a_file_that_changes_between_listing_and_reading(
-    lane: Lane, target: Target, tree: Tree, what: str, *, accepted: int, rejected: int
+    worker: Worker, target: Target, tree: Tree, what: str, *, accepted: int, rejected: int
 ) -> None:
     """Gone, or no file any more, it is one reject; shorter or longer, it is read as it is.
 
@@ -485,7 +486,7 @@ def test_a_file_that_changes_between_listing_and_reading(
     if what == "grown":
         with path.open("ab") as file:
             file.write(b"\n" + lines(event(4)))
-    staged = stage_batch(lane, batch, target)
+    staged = stage_batch(worker, batch, target).counts
     assert (staged.accepted, staged.rejected) == (accepted, rejected)
     assert staged.records == accepted + rejected
 

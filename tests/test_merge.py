@@ -11,7 +11,7 @@ from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.database.transaction import use_schemas
 from sparkify_bulk.errors import BooksError
 from sparkify_bulk.loading import merge
-from sparkify_bulk.loading.batches import TABLES
+from sparkify_bulk.loading.staging import TABLES
 from sparkify_bulk.tables import NAMES
 from sparkify_bulk.transform.reductions import Doubtful
 

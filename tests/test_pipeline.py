@@ -23,6 +23,7 @@ import sparkify_bulk
 from sparkify_bulk import pipeline
 from sparkify_bulk import run as run_module
 from sparkify_bulk.database.connection import Connection
+from sparkify_bulk.database.server import libpq_environment
 from sparkify_bulk.errors import (
     BooksError,
     DatabaseError,
@@ -35,10 +36,9 @@ from sparkify_bulk.errors import (
 from sparkify_bulk.extract.batch import extract
 from sparkify_bulk.extract.counts import Books, Extract
 from sparkify_bulk.extract.records import decode_records
-from sparkify_bulk.loading import batches as stage
-from sparkify_bulk.loading import merge
+from sparkify_bulk.loading import batches, merge, staging
+from sparkify_bulk.loading.context import Unwatched, Watch
 from sparkify_bulk.report import Report
-from sparkify_bulk.run import Unwatched, libpq_environment
 from sparkify_bulk.settings import Settings, schemas
 from sparkify_bulk.source.batches import Batch
 from sparkify_bulk.tables import NAMES
@@ -465,7 +465,7 @@ def test_rows_of_a_star_restored_by_hand_are_counted(larger: str, tree: Tree) ->
 @pytest.mark.parametrize(
     ("command", "name"),
     [
-        *(("load", name) for name in (*stage.DATA_TABLES, "staged_rejects")),
+        *(("load", name) for name in (*staging.DATA_TABLES, "staged_rejects")),
         *(("reload", name) for name in ("staged_songs", "staged_users", "staged_rejects")),
     ],
 )
@@ -564,7 +564,7 @@ def test_a_worker_that_fails_fails_the_run(
     def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(stage, "extract", fail)
+    monkeypatch.setattr(batches, "extract", fail)
     with pytest.raises(ZeroDivisionError):
         run(command, tree.root, dsn=star)
     assert read_star(star, surrogate=True) == before
@@ -725,22 +725,22 @@ def test_a_run_that_begins_anew_waits_for_the_lock_of_the_one_before(
     monkeypatch.setattr(pipeline, "_FIRST_PAUSE_SECONDS", 0)
     holder = psycopg.connect(database)
     key = "SELECT pg_advisory_xact_lock(hashtextextended('sparkify_bulk sparkify', 0))"
-    story = pipeline._reload  # noqa: SLF001
+    open_run = pipeline.open_run
     begun = []
 
     def let_go() -> None:
         wait_until_somebody_waits(database)
         holder.close()
 
-    def fail_first(settings: Settings, *others: Any) -> Any:
+    def fail_first(command: str, settings: Settings, watch: Watch) -> Any:
         begun.append(settings)
         if len(begun) == 1:
             holder.execute(key)
             raise DatabaseError("the connection was lost", passing=True)
         threading.Thread(target=let_go).start()
-        return story(settings, *others)
+        return open_run(command, settings, watch)
 
-    monkeypatch.setattr(pipeline, "_reload", fail_first)
+    monkeypatch.setattr(pipeline, "open_run", fail_first)
     assert sparkify_bulk.reload(logs=tree.log_folder, dsn=database).status == "succeeded"
     assert len(begun) == 2
 
@@ -765,7 +765,7 @@ def test_only_what_passes_is_tried_again(
         raise error
 
     monkeypatch.setattr(pipeline, "_FIRST_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(pipeline, "_reload", fail)
+    monkeypatch.setattr(pipeline, "open_run", fail)
     with pytest.raises(SparkifyBulkError):
         sparkify_bulk.reload(tree.root, retries=2)
     assert len(begun) == runs
@@ -785,8 +785,8 @@ def test_a_server_that_is_gone_after_it_failed_in_passing_is_waited_for(
         return report
 
     monkeypatch.setattr(pipeline, "_FIRST_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(pipeline, "_reload", fail_at_first)
-    assert sparkify_bulk.reload(tree.root, retries=3) is report
+    story = pipeline._retried(fail_at_first)  # noqa: SLF001
+    assert story(Settings(tree.song_folder, tree.log_folder, retries=3)) is report
 
 
 @pytest.mark.parametrize(("end", "published"), [("commit", True), ("rollback", False)])
@@ -801,7 +801,7 @@ def test_a_commit_that_is_not_through_yet_is_waited_for(
     with psycopg.connect(star) as committing:
         committing.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
-            run_module._lock_key(asked),  # noqa: SLF001
+            run_module._lock_key(names),  # noqa: SLF001
         )
         committing.execute("UPDATE sparkify_ledger.runs SET status = 'succeeded'")
         asking = threading.Thread(
@@ -827,7 +827,7 @@ def test_a_limit_on_idle_transactions_does_not_end_a_run(
     tree.logs("b.json", event(8))
     young = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND state = 'idle in transaction' AND state_change > clock_timestamp() - interval '5 s'"""
-    read = stage.extract
+    read = batches.extract
     waited = []
 
     def read_for_long(*args: Any, **options: Any) -> Any:
@@ -835,7 +835,7 @@ def test_a_limit_on_idle_transactions_does_not_end_a_run(
         waited.append(1)
         yield from read(*args, **options)
 
-    monkeypatch.setattr(stage, "extract", read_for_long)
+    monkeypatch.setattr(batches, "extract", read_for_long)
     assert run(command, tree.root, dsn=star, jobs=1, retries=0).status == "succeeded"
     assert waited
 
@@ -879,7 +879,7 @@ def test_functions_and_tables_in_public_are_never_used(star: str, tree: Tree, co
         """CREATE AGGREGATE public.array_agg(text) (SFUNC = array_append, STYPE = text[],
         INITCOND = '{sprung}')""",
     )
-    for name in (*NAMES, *stage.TABLES, "runs", "files", "rejects"):
+    for name in (*NAMES, *staging.TABLES, "runs", "files", "rejects"):
         query(star, sql.SQL("CREATE TABLE public.{} (a integer)").format(sql.Identifier(name)))
     tree.logs("b.json", event(8))
     query(star, "GRANT SELECT ON sparkify.users TO PUBLIC")

@@ -22,8 +22,8 @@ from trees import Tree, event, query, read_star, slow_star, song
 
 import sparkify_bulk
 from sparkify_bulk import pipeline
-from sparkify_bulk import run as run_module
 from sparkify_bulk.database import connection
+from sparkify_bulk.database.server import open_connection
 from sparkify_bulk.doctor import checks
 from sparkify_bulk.errors import RejectLimitError
 from sparkify_bulk.loading import marks
@@ -179,7 +179,7 @@ def test_settings_are_set_in_each_transaction_that_a_pooler_lends(
         assert pipeline.verify(settings)[1] == []
         pipeline.replay(settings)
         assert sparkify_bulk.ask("top_locations", dsn=pooled).height == 1
-        with run_module.open_connection(pooled) as looking:
+        with open_connection(pooled) as looking:
             page.write(looking, "sparkify", tree.root / "page.html", None)
         assert checks.diagnose(dsn=pooled, schema="sparkify").exit_code == 0
     reset_all(database)

@@ -26,11 +26,11 @@ from trees import Tree, event, query, song
 import sparkify_bulk
 from sparkify_bulk import cli, redaction
 from sparkify_bulk.database.connection import Connection, connect, parse_conninfo
+from sparkify_bulk.database.server import open_connection
 from sparkify_bulk.doctor import checks
 from sparkify_bulk.doctor.findings import Finding
 from sparkify_bulk.errors import DatabaseError, SparkifyBulkError
-from sparkify_bulk.loading import batches as stage
-from sparkify_bulk.run import open_connection
+from sparkify_bulk.loading import copy
 
 PACKAGE = Path(sparkify_bulk.__file__).parent
 
@@ -442,7 +442,7 @@ def test_a_copy_that_fails_quotes_no_row(server: Server, connection: Connection)
         "CREATE TRIGGER t BEFORE INSERT ON refusing FOR EACH ROW EXECUTE FUNCTION refuse()"
     )
     with pytest.raises(psycopg.errors.RaiseException) as caught:
-        stage.copy(connection, sql.Identifier("refusing"), pl.DataFrame({"words": ["Vutsrqp"]}))
+        copy.send(connection, sql.Identifier("refusing"), pl.DataFrame({"words": ["Vutsrqp"]}))
     assert "COPY refusing, line 1" in str(caught.value)
     assert "Vutsrqp" not in str(caught.value)
     assert "Vutsrqp" not in (server.home / "log").read_text()

@@ -14,9 +14,10 @@ from trees import Tree, event, query
 from sparkify_bulk import statements
 from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.errors import BooksError
-from sparkify_bulk.loading import batches as stage
-from sparkify_bulk.loading.batches import Staged, Target, make_staging, stage_batch
-from sparkify_bulk.loading.workers import Lane
+from sparkify_bulk.loading import copy, staging
+from sparkify_bulk.loading.batches import Staged, stage_batch
+from sparkify_bulk.loading.staging import Target, make_staging
+from sparkify_bulk.loading.workers import Worker
 from sparkify_bulk.source.batches import Batch
 from sparkify_bulk.source.manifest import make_manifest
 from sparkify_bulk.source.stores import open_store
@@ -24,9 +25,9 @@ from sparkify_bulk.source.stores import open_store
 
 @pytest.fixture
 def target(connection: Connection) -> Target:
-    """Make the staging tables of a run with two lanes."""
+    """Make the staging tables of a run with two workers."""
     connection.execute("CREATE SCHEMA staging")
-    made = Target("staging", run_id=7, lanes=2, roots={"songs": 1, "events": 2})
+    made = Target("staging", run_id=7, workers=2, roots={"songs": 1, "events": 2})
     make_staging(connection, made)
     return made
 
@@ -54,7 +55,7 @@ def test_every_value_arrives_as_it_was_sent(target: Target, connection: Connecti
     numbers = [-(2**63), 2**63 - 1, 0, 1, -1, 2, 3, 4]
     doubles = [0.1, -0.0, 1.7976931348623157e308, 5e-324, None, 1.5, 2.5, 277.15873]
     frame = songplays(location=texts, user_id=numbers, event_length=doubles)
-    stage.copy(connection, target.table("staged_songplays", 0), frame)
+    copy.send(connection, target.table("staged_songplays", 0), frame)
     connection.execute("SET datestyle = 'ISO'; SET timezone = 'UTC'")
     found = connection.execute("SELECT * FROM staging.staged_songplays_7_0").fetchall()
     assert sorted(found, key=repr) == sorted(frame.rows(), key=repr)
@@ -73,13 +74,13 @@ def test_rows_the_server_drops_are_noticed(connection: Connection) -> None:
     )
     table = sql.Identifier("staging", "staged_songplays_7_0")
     with pytest.raises(BooksError, match=r"3 rows were sent to .*staged_songplays_7_0.* took 2"):
-        stage.copy(connection, table, songplays(user_id=[1, 2, 3]))
+        copy.send(connection, table, songplays(user_id=[1, 2, 3]))
 
 
 def stage_over(dsn: str, batch: Batch, target: Target) -> Staged:
     """Stage a batch over a connection of one's own."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        return stage_batch(Lane(0, connection), batch, target)
+        return stage_batch(Worker(0, connection), batch, target)
 
 
 def test_a_batch_is_staged_by_another_process(database: str, target: Target, tree: Tree) -> None:
@@ -89,7 +90,7 @@ def test_a_batch_is_staged_by_another_process(database: str, target: Target, tre
     batch, copied = pickle.loads(pickle.dumps((batch, target)))
     # Spawned, so that nothing of this process is there but what was handed over.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        staged = pool.submit(stage_over, database, batch, copied).result()
+        staged = pool.submit(stage_over, database, batch, copied).result().counts
     assert (staged.records, staged.accepted, staged.rows["staged_songplays"]) == (2, 2, 2)
     assert query(database, "SELECT count(*) FROM staging.staged_songplays_7_0") == [(2,)]
 
@@ -102,30 +103,30 @@ def test_a_batch_is_staged_whole_or_not_at_all(
     (batch,) = make_manifest("events", open_store(tree.log_folder)).batches
     connection.execute("DROP TABLE staging.staged_files_7_0")
     with pytest.raises(psycopg.errors.UndefinedTable):
-        stage_batch(Lane(0, connection), batch, target)
+        stage_batch(Worker(0, connection), batch, target)
     assert query(database, "SELECT count(*) FROM staging.staged_songplays_7_0") == [(0,)]
 
 
-def test_each_lane_has_staging_tables_of_its_own(
+def test_each_worker_has_staging_tables_of_its_own(
     database: str, connection: Connection, target: Target, tree: Tree
 ) -> None:
-    """A batch goes to the tables of the lane it is staged in, so that merges run side by side."""
+    """A batch goes to the tables of the worker that stages it, so that merges run side by side."""
     tree.logs("1.json", event(userId="1"))
     tree.logs("2.json", event(userId="2"))
     batches = make_manifest("events", open_store(tree.log_folder), batch_bytes=1).batches
-    for lane, batch in enumerate(batches):
-        stage_batch(Lane(lane, connection), batch, target)
-    for lane in (0, 1):
-        name = target.staging_table("staged_songplays", lane)
-        assert query(database, f"SELECT user_id FROM staging.{name}") == [(lane + 1,)]
+    for worker, batch in enumerate(batches):
+        stage_batch(Worker(worker, connection), batch, target)
+    for worker in (0, 1):
+        name = target.staging_table("staged_songplays", worker)
+        assert query(database, f"SELECT user_id FROM staging.{name}") == [(worker + 1,)]
 
 
 def test_staging_is_unlogged(target: Target, connection: Connection) -> None:
     """Every staging table is unlogged: what is in it isn't worth a log."""
-    assert target.lanes == 2
+    assert target.workers == 2
     kinds = connection.execute(
         "SELECT DISTINCT relpersistence::text FROM pg_class"
         " WHERE relnamespace = 'staging'::regnamespace AND relkind = 'r'"
     ).fetchall()
     assert kinds == [("u",)]
-    assert len(statements.names("staging")) == len(stage.TABLES)
+    assert len(statements.names("staging")) == len(staging.TABLES)

@@ -13,8 +13,7 @@ from trees import Tree, event, song
 import sparkify_bulk
 from sparkify_bulk import ledger, statements
 from sparkify_bulk.database.connection import Connection
-from sparkify_bulk.loading import batches as stage
-from sparkify_bulk.loading import merge
+from sparkify_bulk.loading import merge, staging
 from sparkify_bulk.settings import Schemas
 from sparkify_bulk.tables import NAMES
 
@@ -85,7 +84,7 @@ def prepare(connection: Connection, *, keys: bool) -> None:
         for group in statements.CONSTRAINTS:
             merge.constrain(connection, group, *NAMES)
     connection.execute("SET search_path = staging")
-    for name in stage.TABLES:
+    for name in staging.TABLES:
         connection.execute(statements.read(f"staging/{name}"))
     for name in NAMES:
         expected = sql.SQL("CREATE TABLE {} (LIKE star.{})")

@@ -7,7 +7,7 @@ import psycopg
 from _frames import read
 from _star import copy, load
 
-from sparkify_bulk.loading.batches import encode
+from sparkify_bulk.loading.copy import encode
 from sparkify_bulk.tables import Table
 
 

@@ -30,9 +30,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sparkify_bulk import __version__, pipeline
 from sparkify_bulk.bench.measure import Measured, measure, server_cpu
 from sparkify_bulk.database.connection import Connection, check_server, connect, describe
+from sparkify_bulk.database.server import find_server, open_connection
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
+from sparkify_bulk.loading.context import Unwatched, Watch
 from sparkify_bulk.report import Phase, Report
-from sparkify_bulk.run import Unwatched, Watch, find_server, open_connection
 from sparkify_bulk.settings import Settings, default_jobs, schemas
 from sparkify_bulk.source.input import input_folders
 from sparkify_bulk.tables import NAMES, SONGPLAYS, STAR, Table

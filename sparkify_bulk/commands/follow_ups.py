@@ -123,10 +123,10 @@ class FollowUps:
             return ""
 
     def _write_page(self, path: Path, run_id: int) -> None:
-        from sparkify_bulk import run
+        from sparkify_bulk.database.server import open_connection
         from sparkify_bulk.reporting import page
 
-        with run.open_connection(self.dsn) as connection:
+        with open_connection(self.dsn) as connection:
             page.write(connection, self.schema, path, run_id)
 
     def _notify(self, report: "Report", exit_code: int) -> None:

@@ -82,11 +82,12 @@ def rejects(
     """
     if context.invoked_subcommand:
         return
-    from sparkify_bulk import ledger, run
+    from sparkify_bulk import ledger
+    from sparkify_bulk.database.server import open_connection
     from sparkify_bulk.settings import schemas
 
     names = schemas(schema)
-    with run.open_connection(dsn, names.ledger) as connection:
+    with open_connection(dsn, names.ledger) as connection:
         chosen_run = ledger.choose_run(connection, names.ledger, run_id)
         if chosen_run is None:
             if not as_json:
@@ -249,13 +250,14 @@ def runs(limit: int, dsn: str | None, schema: str, *, as_json: bool) -> None:
 
     Example: sparkify-bulk runs --limit 5
     """
-    from sparkify_bulk import ledger, run
+    from sparkify_bulk import ledger
     from sparkify_bulk.commands import render
+    from sparkify_bulk.database.server import open_connection
     from sparkify_bulk.settings import schemas
 
     names = schemas(schema)
     with (
-        run.open_connection(dsn, names.ledger) as connection,
+        open_connection(dsn, names.ledger) as connection,
         closing(ledger.each_run(connection, names.ledger, limit)) as rows,
     ):
         if as_json:
@@ -324,13 +326,14 @@ def prune(
 
     Example: sparkify-bulk prune --older-than 90d
     """
-    from sparkify_bulk import ledger, run
+    from sparkify_bulk import ledger
+    from sparkify_bulk.database.server import open_connection
     from sparkify_bulk.settings import schemas
 
     before = datetime.now(UTC) - older_than
     names = schemas(schema)
     needs = ("SELECT", "DELETE")
-    with run.open_connection(dsn, names.ledger, privileges=needs) as connection:
+    with open_connection(dsn, names.ledger, privileges=needs) as connection:
         runs, rejects = ledger.prune(connection, names.ledger, before, dry=dry_run)
     if as_json:
         talk.write_line({"runs": runs, "rejects": rejects, "dry_run": dry_run})

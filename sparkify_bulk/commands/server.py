@@ -23,17 +23,16 @@ def psql(dsn: str | None, schema: str, arguments: tuple[str, ...]) -> None:
     """
     import shutil
 
-    from sparkify_bulk import run
-    from sparkify_bulk.database import embedded
+    from sparkify_bulk.database import embedded, server
 
     check_schema(schema)
-    address, embedded_name = run.find_server(dsn)
+    address, embedded_name = server.find_server(dsn)
     # The embedded server's own: one of another version may know its commands only in part.
     program = None if embedded_name else shutil.which("psql")
     program = program or str(embedded.psql_path())
     options = os.environ.get("PGOPTIONS", "")
     os.environ["PGOPTIONS"] = f"{options} -c search_path={schema}".strip()
-    os.environ.update(run.libpq_environment(address))
+    os.environ.update(server.libpq_environment(address))
     os.execv(program, ["psql", *arguments])  # noqa: S606 - no shell is wanted
 
 

@@ -58,15 +58,16 @@ def show(question: str | None, dsn: str | None, schema: str, *, as_json: bool) -
 
     Example: sparkify-bulk show most_played_songs
     """
-    from sparkify_bulk import query, run
+    from sparkify_bulk import query
     from sparkify_bulk.commands import render
     from sparkify_bulk.database import session
+    from sparkify_bulk.database.server import open_connection
 
     known = statements.questions()
     if question is not None and question not in known:
         raise click.UsageError(f"no question {question!r}; there are {', '.join(known)}")
     check_schema(schema)
-    with run.open_connection(dsn, schema, settings=session.QUERY) as connection:
+    with open_connection(dsn, schema, settings=session.QUERY) as connection:
         for name in [question] if question else known:
             text = query.question_text(name)
             with query.answer(connection, schema, text, "plain") as found:
@@ -129,14 +130,15 @@ def query(
 
     Example: sparkify-bulk query "SELECT level, count(*) FROM songplays GROUP BY level"
     """
-    from sparkify_bulk import query, run
+    from sparkify_bulk import query
     from sparkify_bulk.database import session
+    from sparkify_bulk.database.server import open_connection
 
     shape = _shape(context, shape, as_json=as_json)
     text = _sql(sql, file)
     check_schema(schema)
     with (
-        run.open_connection(dsn, schema, settings=session.QUERY) as connection,
+        open_connection(dsn, schema, settings=session.QUERY) as connection,
         query.answer(connection, schema, text, shape) as found,
     ):
         if shape == "table":
@@ -213,11 +215,11 @@ def report(output: Path, run_id: int | None, dsn: str | None, schema: str) -> No
 
     Example: sparkify-bulk report --output sparkify.html
     """
-    from sparkify_bulk import run
+    from sparkify_bulk.database.server import open_connection
     from sparkify_bulk.reporting import page
 
     page.check_output(output)
-    with run.open_connection(dsn, schema, schemas(schema).ledger) as connection:
+    with open_connection(dsn, schema, schemas(schema).ledger) as connection:
         page.write(connection, schema, output, run_id)
     click.echo(f"Written: {output}")
 

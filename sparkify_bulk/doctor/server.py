@@ -16,9 +16,9 @@ from sparkify_bulk.database.connection import (
     reset_statements,
     weak_tls,
 )
+from sparkify_bulk.database.server import find_server
 from sparkify_bulk.doctor.findings import Finding, Subject, row, rows, some
 from sparkify_bulk.errors import DatabaseError
-from sparkify_bulk.run import find_server
 from sparkify_bulk.settings import default_jobs
 from sparkify_bulk.tables import LAST_LOAD, NAMES
 

@@ -1,4 +1,4 @@
-"""Stage the batches of a run side by side, and enter what became of them in its books."""
+"""Let workers stage all batches of a kind, and enter in the report how much they read."""
 
 import contextlib
 import logging
@@ -6,18 +6,12 @@ from collections.abc import Iterator
 
 from sparkify_bulk.errors import RejectLimitError
 from sparkify_bulk.loading import marks
-from sparkify_bulk.loading.batches import (
-    Part,
-    RejectLimit,
-    Staged,
-    Straight,
-    Target,
-    make_staging,
-    stage_batch,
-    stage_parts,
-)
-from sparkify_bulk.loading.workers import Lanes, open_lanes
-from sparkify_bulk.run import Run, books_of, phase
+from sparkify_bulk.loading.batches import Counts, Staged, stage_batch, stage_parts
+from sparkify_bulk.loading.context import Run
+from sparkify_bulk.loading.fill import Straight
+from sparkify_bulk.loading.staging import Target, make_staging
+from sparkify_bulk.loading.workers import Workers, open_workers
+from sparkify_bulk.report import Report
 from sparkify_bulk.source.batches import Batch, Kind
 from sparkify_bulk.source.manifest import Manifest
 
@@ -25,7 +19,7 @@ logger = logging.getLogger("sparkify_bulk")
 
 
 def prepare_staging(run: Run, manifests: dict[Kind, Manifest], *, slowly: bool = False) -> Target:
-    """Make staging tables for as many lanes as settings allow, but no more than there are batches.
+    """Make staging tables for as many workers as settings allow, but no more than batches.
 
     Args:
         run: the run.
@@ -33,39 +27,46 @@ def prepare_staging(run: Run, manifests: dict[Kind, Manifest], *, slowly: bool =
         slowly: read record by record.
     """
     jobs = run.settings.jobs
-    lanes = max(1, min(jobs, sum(manifest.look_ahead(jobs) for manifest in manifests.values())))
-    names = run.schemas
-    target = Target(names.staging, run.run_id, lanes, roots=run.roots, slowly=slowly, mark=run.mark)
-    marks.make_schema(run.control, names, names.staging)
+    target = Target(
+        run.schemas.staging,
+        run.run_id,
+        max(1, min(jobs, sum(manifest.look_ahead(jobs) for manifest in manifests.values()))),
+        roots=run.roots,
+        slowly=slowly,
+        max_rejects=run.settings.max_rejects,
+        mark=run.mark,
+    )
+    marks.make_schema(run.control, run.schemas, run.schemas.staging)
     make_staging(run.control, target)
     return target
 
 
 @contextlib.contextmanager
-def run_lanes(run: Run, target: Target) -> Iterator[Lanes]:
-    """Open a run's lanes, and count the work of their backends in its phases.
+def run_workers(run: Run, target: Target) -> Iterator[Workers]:
+    """Open a run's workers, and count the work of their backends in its phases.
 
     Raises:
         DatabaseError: the server can't be reached or refused.
     """
-    with open_lanes(run.dsn, target.lanes) as lanes:
-        run.backends += lanes.connections
-        yield lanes
-        del run.backends[-len(lanes.connections) :]
+    with (
+        open_workers(run.dsn, target.workers) as workers,
+        run.phases.counting(*workers.connections),
+    ):
+        yield workers
 
 
 def stage_kind(
     run: Run,
-    lanes: Lanes,
+    workers: Workers,
     manifest: Manifest | None,
     target: Target,
     straight: Straight | None = None,
 ) -> Iterator[Staged]:
-    """Stage all batches of one kind; yield what became of each, as they come.
+    """Stage all batches of one kind; yield the results as they come.
 
     Args:
-        run: the run; its books are kept.
-        lanes: where to.
+        run: the run.
+        workers: who does it.
         manifest: what to read; None if the kind has no folder.
         target: the run's tables.
         straight: lets plays go straight into a new star; None to stage them.
@@ -75,26 +76,34 @@ def stage_kind(
     """
     if manifest is None:
         return
-    books = books_of(run.report, manifest.kind)
-    parts: list[Part] = []
-    unknown_levels = 0
-    limit = RejectLimit(run.settings.max_rejects, run.report.rejects.count)
-    with phase(run, f"stage {manifest.kind}", books):
-        for staged in lanes.each(stage_batch, _expected(run, manifest), target, straight, limit):
-            for what in ("files", "bytes", "records", "accepted", "filtered", "rejected"):
-                setattr(books, what, getattr(books, what) + getattr(staged, what))
-            run.sent.update(staged.rows)
-            if staged.part:
-                parts.append(staged.part)
-            _count_rejects(run, staged)
-            unknown_levels += staged.unknown_levels
-            run.watch.advance(files=staged.files, bytes_=staged.bytes, records=staged.records)
+    kind = manifest.kind
+    total = Staged()
+    with run.phases.phase(f"stage {kind}", run.report.input.of(kind)):
+        for staged in workers.each(stage_batch, _expected(run, manifest), target, straight):
+            total += Staged(staged.counts, staged.parts)
+            enter(run.report, kind, staged.counts)
+            _check_limit(run)
+            read = staged.counts
+            run.phases.watch.advance(files=read.files, bytes_=read.bytes, records=read.records)
             yield staged
-        if parts:
-            kind, root = manifest.kind, manifest.root
-            run.sent.update(lanes.submit(stage_parts, target, kind, root, parts).result())
-    books.left_out = dict(manifest.left_out.counts)
-    _tell_unknown_levels(unknown_levels)
+        if total.parts:
+            task = workers.submit(stage_parts, target, kind, manifest.root, total.parts)
+            yield Staged(task.result())
+    run.report.input.of(kind).left_out = dict(manifest.left_out.counts)
+    _tell_unknown_levels(total.counts.unknown_levels)
+
+
+def enter(report: Report, kind: Kind, counts: Counts) -> None:
+    """Add to a report how much was read of a kind, and what was rejected."""
+    books = report.input.of(kind)
+    books.files += counts.files
+    books.bytes += counts.bytes
+    books.records += counts.records
+    books.accepted += counts.accepted
+    books.filtered += counts.filtered
+    books.rejected += counts.rejected
+    for reason, number in counts.reasons.items():
+        report.rejects.add(reason, number)
 
 
 def _tell_unknown_levels(plays: int) -> None:
@@ -112,16 +121,13 @@ def _expected(run: Run, manifest: Manifest) -> Iterator[Batch]:
     if manifest.kind == "events":
         # Songs are read as they are listed, and not held until all of them are.
         manifest.look_ahead()
-        run.watch.expect(files=manifest.files, bytes_=manifest.size)
+        run.phases.watch.expect(files=manifest.files, bytes_=manifest.size)
     yield from manifest.batches
-    run.watch.expect(files=manifest.files, bytes_=manifest.size)
+    run.phases.watch.expect(files=manifest.files, bytes_=manifest.size)
 
 
-def _count_rejects(run: Run, staged: Staged) -> None:
-    rejects = run.report.rejects
-    for reason, number in staged.reasons.items():
-        rejects.add(reason, number)
-    limit = run.settings.max_rejects
+def _check_limit(run: Run) -> None:
+    rejects, limit = run.report.rejects, run.settings.max_rejects
     if limit is not None and rejects.count > limit:
         raise RejectLimitError(
             f"{rejects.count} records were rejected, {limit} are allowed; the star is untouched",

@@ -12,7 +12,7 @@ from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.database.transaction import use_schemas
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.ledger import TABLES as LEDGER
-from sparkify_bulk.loading.batches import TABLES as STAGED
+from sparkify_bulk.loading.staging import TABLES as STAGED
 from sparkify_bulk.settings import Schemas
 from sparkify_bulk.tables import NAMES
 

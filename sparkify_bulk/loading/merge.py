@@ -1,6 +1,6 @@
 """Merge staged rows into a star, and build its constraints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -52,9 +52,19 @@ def run_merge(connection: Connection, name: str) -> TableReport:
     return TableReport(inserted=inserted, updated=updated)
 
 
-def note_credits(connection: Connection) -> None:
-    """Note how the staged songs are credited, before or after they are merged."""
-    connection.execute(statements.read("merge/credits"))
+def merge_all(connection: Connection) -> dict[str, TableReport]:
+    """Merge everything staged into the star in sight; return what became of each table."""
+    merged = {}
+    for name in NAMES:
+        # How the staged songs are credited is noted before they are merged, and after.
+        credits_change = name == "songs"
+        if credits_change:
+            connection.execute(statements.read("merge/credits"))
+        merged[name] = run_merge(connection, name)
+        if credits_change:
+            connection.execute(statements.read("merge/credits"))
+    merged["songplays"].updated += run_merge(connection, "claims").updated
+    return merged
 
 
 def fill(connection: Connection, name: str) -> int:
@@ -85,7 +95,7 @@ def remove_repeated(connection: Connection, name: str, doubtful: Doubtful) -> in
     return removed
 
 
-def check_staged(connection: Connection, sent: dict[str, int]) -> None:
+def check_staged(connection: Connection, sent: Mapping[str, int]) -> None:
     """Compare the rows staged with the rows sent.
 
     Raises:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from sparkify_bulk import ledger
 from sparkify_bulk.errors import ShrinkError
 from sparkify_bulk.loading import merge
-from sparkify_bulk.run import Run
+from sparkify_bulk.loading.context import Run
 from sparkify_bulk.source.batches import Kind
 from sparkify_bulk.source.manifest import Manifest
 from sparkify_bulk.tables import NAMES

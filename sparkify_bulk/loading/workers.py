@@ -1,14 +1,20 @@
-"""Lanes: workers side by side, each with a connection of its own. Sole owner of threads."""
+"""Workers side by side, each with a connection of its own.
+
+The seam between what is to be done and where: nothing else of a run knows that workers are threads
+of this process. What a batch needs, and what comes of it, can be pickled; what can't is shared by
+workers only where `Workers.share_memory` says so.
+"""
 
 import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from itertools import islice
-from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import psycopg
 
@@ -27,8 +33,8 @@ class StoppedError(Exception):
     """A task ended before its time, as nobody waits for its result any more."""
 
 
-class Lane(NamedTuple):
-    """What one worker works in: its number, from 0, and its connection, in autocommit.
+class Worker(NamedTuple):
+    """What a task works with: its worker's number, from 0, and connection, in autocommit.
 
     `stopping` is set once its tasks must end.
     """
@@ -47,64 +53,93 @@ class Lane(NamedTuple):
             raise StoppedError
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Step:
-    """A task with a name, to run after the steps named; and what it took, once it has run.
+    """A task with a name, to run after the steps named.
 
     Attributes:
         name: the step.
         task: what to do.
         after: the steps that must have ended before.
-        began: when it began, by the monotonic clock.
-        seconds: wall seconds.
-        client_cpu_seconds: processor time of its thread.
-        server_cpu_seconds: processor time of its lane's backend; None where it can't be known.
+        connection: what the task works over, if that isn't its worker's connection.
     """
 
     name: str
-    task: Callable[[Lane], object]
+    task: Callable[[Worker], object]
     after: tuple[str, ...] = ()
-    began: float = 0.0
-    seconds: float = 0.0
-    client_cpu_seconds: float = 0.0
-    server_cpu_seconds: float | None = None
+    connection: Connection | None = None
 
-    def run(self, lane: Lane) -> None:
-        """Run the task."""
-        server = backend_seconds([lane.connection])
-        self.began, client = time.monotonic(), time.thread_time()
-        self.task(lane)
-        self.seconds = time.monotonic() - self.began
-        self.client_cpu_seconds = time.thread_time() - client
-        spent = backend_seconds([lane.connection])
-        self.server_cpu_seconds = None if server is None or spent is None else spent - server
+    def run(self, worker: Worker) -> "Ended":
+        """Run the task, and measure it."""
+        used = [self.connection or worker.connection]
+        server = backend_seconds(used)
+        began, client = time.monotonic(), time.thread_time()
+        result = self.task(worker)
+        ended, spent = time.monotonic(), backend_seconds(used)
+        return Ended(
+            self.name,
+            result,
+            began,
+            seconds=ended - began,
+            client_cpu_seconds=time.thread_time() - client,
+            server_cpu_seconds=None if server is None or spent is None else spent - server,
+        )
 
 
-class Lanes:
-    """As many workers as there are lanes; each task has a lane to itself while it runs."""
+class Ended(NamedTuple):
+    """A step that has ended: what its task returned, and what it took.
+
+    Attributes:
+        name: the step.
+        result: what the task returned.
+        began: when it began, by the monotonic clock.
+        seconds: wall seconds.
+        client_cpu_seconds: processor time of its thread.
+        server_cpu_seconds: processor time of its backend; None where it can't be known.
+    """
+
+    name: str
+    result: object
+    began: float
+    seconds: float
+    client_cpu_seconds: float
+    server_cpu_seconds: float | None
+
+
+class Workers:
+    """Threads, as many as there are connections; each runs one task at a time.
+
+    Attributes:
+        connections: the workers' own.
+        share_memory: tasks may be handed what this process holds: locks, connections, counters.
+    """
+
+    share_memory = True
 
     def __init__(self, connections: list[Connection]) -> None:
-        """Make a lane of each connection."""
+        """Make a worker of each connection."""
         self.connections = connections
         self._pool = ThreadPoolExecutor(len(connections), thread_name_prefix="worker")
-        self._free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
-        self._begun: list[Future[object]] = []
+        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        self._begun: list[Future[Any]] = []
         self._others: list[Connection] = []
         self._stopping = threading.Event()
         for number, connection in enumerate(connections):
-            self._free.put(Lane(number, connection, self._stopping))
+            self._free.put(Worker(number, connection, self._stopping))
 
     def submit(
-        self, task: Callable[Concatenate[Lane, P], T], *args: P.args, **kwargs: P.kwargs
+        self, task: Callable[Concatenate[Worker, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]:
-        """Run a task in the next free lane."""
-        return self._pool.submit(self._run, lambda lane: task(lane, *args, **kwargs))
+        """Let the next free worker run a task."""
+        return self._pool.submit(self._run, task, args, kwargs)
 
     def begin(
-        self, task: Callable[Concatenate[Lane, P], object], *args: P.args, **kwargs: P.kwargs
-    ) -> None:
-        """Run a task in the next free lane, whose end `join` waits for."""
-        self._begun.append(self.submit(task, *args, **kwargs))
+        self, task: Callable[Concatenate[Worker, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """Let the next free worker run a task, whose end `join` waits for."""
+        future = self._pool.submit(self._run, task, args, kwargs)
+        self._begun.append(future)
+        return future
 
     def join(self) -> None:
         """Wait for all tasks begun; raise the first error among theirs."""
@@ -114,55 +149,59 @@ class Lanes:
 
     def each(
         self,
-        task: Callable[Concatenate[Lane, A, P], T],
+        task: Callable[Concatenate[Worker, A, P], T],
         items: Iterable[A],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Iterator[T]:
         """Run a task for each item; yield the results as they come.
 
-        Items are taken as lanes need them, and results are let go: there may be many of both.
+        Items are taken as workers need them, and results are let go: there may be many of both.
         """
         items = iter(items)
         pending: set[Future[T]] = set()
         while True:
             for item in islice(items, 2 * len(self.connections) - len(pending)):
-                pending.add(self.submit(task, item, *args, **kwargs))
+                pending.add(self._pool.submit(self._run, task, (item, *args), kwargs))
             if not pending:
                 return
             done, pending = _wait(pending)
             while done:
                 yield done.pop().result()
 
-    def run(self, *steps: Step) -> Iterator[Step]:
+    def run(self, *steps: Step) -> Iterator[Ended]:
         """Run steps side by side, each after those it names; yield them as they end.
 
         Of those that may begin, the first ones begin first.
-        """
-        waiting = list(steps)
-        running: dict[Future[None], Step] = {}
-        ended: set[str] = set()
-        while waiting or running:
-            for step in [step for step in waiting if ended.issuperset(step.after)]:
-                if len(running) < len(self.connections):
-                    waiting.remove(step)
-                    running[self.submit(step.run)] = step
-            done, _ = _wait(running)
-            for future in done:
-                future.result()
-                step = running.pop(future)
-                ended.add(step.name)
-                yield step
 
-    def _run(self, task: Callable[[Lane], T]) -> T:
-        lane = self._free.get()
+        Raises:
+            ValueError: a step waits for one that there isn't, or for itself: nothing was run.
+        """
+        order = _ordered(steps)
+        waiting: list[Step] = []
+        running: set[Future[Ended]] = set()
+        while order.is_active():
+            ready = order.get_ready()
+            waiting = [step for step in steps if step in waiting or step.name in ready]
+            while waiting and len(running) < len(self.connections):
+                running.add(self._pool.submit(self._run, waiting.pop(0).run, (), {}))
+            done, running = _wait(running)
+            for future in done:
+                ended = future.result()
+                order.done(ended.name)
+                yield ended
+
+    def _run(
+        self, task: Callable[..., T], args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> T:
+        worker = self._free.get()
         try:
-            return task(lane)
+            return task(worker, *args, **kwargs)
         finally:
-            self._free.put(lane)
+            self._free.put(worker)
 
     def share(self, *connections: Connection) -> None:
-        """Take note of connections that tasks of all lanes use: `stop` ends their work, too."""
+        """Take note of connections that tasks of all workers use: `stop` ends their work, too."""
         self._others += connections
 
     def stop(self) -> None:
@@ -177,6 +216,24 @@ class Lanes:
     def close(self) -> None:
         """Wait for the workers to end."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ordered(steps: Sequence[Step]) -> TopologicalSorter[str]:
+    """Return the order of steps.
+
+    Raises:
+        ValueError: a step waits for one that there isn't, or for itself.
+    """
+    names = [step.name for step in steps]
+    for step in steps:
+        if unknown := set(step.after).difference(names):
+            raise ValueError(
+                f"step {step.name!r} waits for unknown steps: {', '.join(sorted(unknown))}"
+            )
+    order = TopologicalSorter({step.name: step.after for step in steps})
+    # A circle is an error here.
+    order.prepare()
+    return order
 
 
 def _wait(futures: Iterable[Future[T]]) -> tuple[set[Future[T]], set[Future[T]]]:
@@ -198,18 +255,18 @@ def _cancel(connection: Connection) -> None:
 
 
 @contextlib.contextmanager
-def open_lanes(dsn: str, number: int) -> Iterator[Lanes]:
-    """Open lanes; whatever ends the block, no worker is left behind.
+def open_workers(dsn: str, number: int) -> Iterator[Workers]:
+    """Open workers; whatever ends the block, none is left behind.
 
     Raises:
         DatabaseError: the server can't be reached or refused.
     """
     with contextlib.ExitStack() as stack:
-        lanes = Lanes([stack.enter_context(connect(dsn)) for _ in range(number)])
+        workers = Workers([stack.enter_context(connect(dsn)) for _ in range(number)])
         try:
-            yield lanes
+            yield workers
         except BaseException:
-            lanes.stop()
+            workers.stop()
             raise
         finally:
-            lanes.close()
+            workers.close()
