@@ -11,7 +11,7 @@ import pytest
 
 from sparkify_bulk import errors, report
 from sparkify_bulk.extract import decoder, records
-from sparkify_bulk.transform import rules
+from sparkify_bulk.transform import values
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -76,7 +76,7 @@ def test_reasons_are_documented() -> None:
     """Every reason code in the source stands in the table of reasons, and no other does."""
     source = "".join(
         Path(spec.origin).read_text()
-        for module in (decoder, records, rules)
+        for module in (decoder, records, values)
         if (spec := importlib.util.find_spec(module.__name__)) and spec.origin
     )
     used = set(re.findall(r"Rejection\(\s*\"(\w+)\"", source)) | {"unreadable_file"}

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from sparkify_bulk.transform import reductions
+from sparkify_bulk.transform.fields import EARLIEST_MS, LATEST_MS, SONGS
 from sparkify_bulk.transform.frames import credits_of, latest_of_each_user, play_keys
 from sparkify_bulk.transform.reductions import Doubtful, Plays, Songs, Users
-from sparkify_bulk.transform.rules import EARLIEST_MS, LATEST_MS, SONGS
 
 
 def moment(milliseconds: int) -> datetime:

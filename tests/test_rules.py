@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 from trees import event, song
 
+from sparkify_bulk.transform.fields import PLAYS, SONGS
 from sparkify_bulk.transform.frames import stage_events, stage_songs
 from sparkify_bulk.transform.rejection import Rejection
-from sparkify_bulk.transform.rules import PLAYS, RULES, SONGS
+from sparkify_bulk.transform.rules import RULES
 
 
 def plays(*changes: dict[str, object]) -> pl.DataFrame:

@@ -22,9 +22,7 @@ from sparkify_bulk.extract.segments import (
     lines_at,
     offsets_of,
 )
-from sparkify_bulk.transform.rejection import Rejection
-from sparkify_bulk.transform.rules import (
-    Rules,
+from sparkify_bulk.transform.parsing import (
     doubtful_rows,
     has_odd_integers,
     integers_as_text,
@@ -32,6 +30,8 @@ from sparkify_bulk.transform.rules import (
     rows_of_no_integers,
     strict_schema,
 )
+from sparkify_bulk.transform.rejection import Rejection
+from sparkify_bulk.transform.rules import Rules
 
 # Segments up to this number are parsed where they are; of more, a copy is made in one piece.
 _FEW_SOURCES = 8
@@ -147,7 +147,7 @@ def _place(found: Packed | list[Segment], height: int, *, with_offset: bool) -> 
 
 def _rows_of_no_text(sources: list[bytes], parsed: pl.DataFrame, rules: Rules) -> list[int]:
     """Return the rows whose text Polars has made of something else."""
-    rows = doubtful_rows(parsed, rules.doubtful)
+    rows = doubtful_rows(parsed, rules)
     if not rows:
         return []
     lines = [line for source in sources for line in source.split(b"\n")]
@@ -161,7 +161,7 @@ def _holds_text(line: bytes, rules: Rules) -> bool:
     for found in decode_records(line):
         if isinstance(found.value, Rejection):
             return False
-        values = (found.value.get(key) for key in rules.doubtful)
+        values = (found.value.get(key) for key in rules.texts)
         if not all(value is None or isinstance(value, str) for value in values):
             return False
     return True

@@ -4,10 +4,12 @@ import orjson
 import polars as pl
 
 from sparkify_bulk.extract.segments import BLANK, LONG_BYTES, Segment, piece
-from sparkify_bulk.transform.rules import Rules, has_odd_integers
+from sparkify_bulk.transform.parsing import has_odd_integers
+from sparkify_bulk.transform.rules import Rules
 
 # Different shapes of records that are remembered.
 _MOST_SHAPES = 10_000
+_ODD_INTEGER = (str, int, float, type(None))
 _TYPES: dict[pl.DataType, tuple[type, ...]] = {
     pl.String(): (str, type(None)),
     pl.Int64(): (int, type(None)),
@@ -48,8 +50,8 @@ class _Shapes:
     def __init__(self, rules: Rules, *, odd: bool) -> None:
         """Begin; `odd` if whole numbers may be written as text or floats."""
         self._types = {
-            key: (str, int, float, type(None)) if odd and key in rules.integers else _TYPES[dtype]
-            for key, dtype in rules.parsed.items()
+            field.key: _ODD_INTEGER if odd and field.is_whole else _TYPES[field.parsed]
+            for field in rules.fields
         }
         self._seen: dict[tuple[object, ...], bool] = {}
 

@@ -30,7 +30,8 @@ class _Salvaged:
     filtered: Counter[int] = field(default_factory=Counter)
 
     def extract(self, rules: Rules) -> Extract:
-        frame = pl.DataFrame(self.rows, schema=rules.typed, orient="row")
+        columns = {name: [row[name] for row in self.rows] for name in rules.typed}
+        frame = pl.DataFrame(columns, schema=rules.typed)
         return Extract(frame, numbers(self.records), numbers(self.filtered), self.rejects)
 
 
@@ -56,7 +57,8 @@ def salvage(segments: list[Segment], rules: Rules, batch: Batch | None = None) -
             if row is None:
                 part.filtered[segment.file] += 1
             else:
-                part.rows.append((segment.file, *row))
+                row["file"] = segment.file
+                part.rows.append(row)
     yield part.extract(rules)
 
 

@@ -2,8 +2,13 @@
 
 import polars as pl
 
+from sparkify_bulk import tables
+from sparkify_bulk.transform.fields import EVENT, SONG, SONGS, STORED, Field
+
 # The lower part of a play's key: with a moment up to LATEST_MS above, 64 bits are full.
 KEY_BITS = 22
+# By these the latest of a user's plays is told.
+_ORDER = ("ts", "session_id", "item_in_session")
 
 
 def stage_songs(songs: pl.DataFrame, files: list[str]) -> pl.DataFrame:
@@ -15,15 +20,7 @@ def stage_songs(songs: pl.DataFrame, files: list[str]) -> pl.DataFrame:
     """
     sources = pl.Series(files, dtype=pl.String)
     return songs.select(
-        "song_id",
-        "title",
-        "artist_id",
-        pl.col("year").cast(pl.Int32),
-        "duration",
-        "artist_name",
-        "location",
-        "latitude",
-        "longitude",
+        *(_stored(field) for field in SONG if field.column),
         pl.lit(sources).gather(pl.col("file")).alias("source_file"),
         "source_offset",
     )
@@ -52,10 +49,8 @@ def songplays_frame(plays: pl.DataFrame) -> pl.DataFrame:
     Args:
         plays: typed frame of plays.
     """
-    return plays.select(
-        _timestamp("ts").alias("start_time"), "user_id", "level", "session_id", "location",
-        "user_agent", "item_in_session", "event_song", "event_artist", "event_length",
-    )  # fmt: skip
+    start_time = _timestamp("ts").alias("start_time")
+    return plays.select(start_time, *map(_stored, _fields_of(tables.SONGPLAYS)))
 
 
 def name_songs(songplays: pl.DataFrame, credits_: pl.DataFrame) -> pl.DataFrame:
@@ -76,15 +71,12 @@ def name_songs(songplays: pl.DataFrame, credits_: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-CREDITS: dict[str, pl.DataType] = {
-    "title": pl.String(),
-    "artist_name": pl.String(),
-    "duration": pl.Float64(),
-    "song_id": pl.String(),
-    "artist_id": pl.String(),
-    "file": pl.UInt32(),
-    "source_offset": pl.Int64(),
-}
+CREDITS = {
+    name: SONGS[name]
+    for name in (
+        "title", "artist_name", "duration", "song_id", "artist_id", "file", "source_offset"
+    )
+}  # fmt: skip
 
 
 def credits_of(songs: pl.DataFrame) -> pl.DataFrame:
@@ -119,9 +111,8 @@ def latest_of_each_user(plays: pl.DataFrame) -> pl.DataFrame:
     Args:
         plays: typed frame of plays, or what this returned of some.
     """
-    order = ("ts", "session_id", "item_in_session")
-    latest = plays.select("user_id", "first_name", "last_name", "gender", "level", *order)
-    for part in order:
+    latest = plays.select(*(field.column for field in _fields_of(tables.USERS)), *_ORDER)
+    for part in _ORDER:
         latest = latest.filter(pl.col(part) == pl.col(part).max().over("user_id"))
     return latest.unique()
 
@@ -132,10 +123,9 @@ def users_frame(latest: pl.DataFrame) -> pl.DataFrame:
     Args:
         latest: from `latest_of_each_user`.
     """
-    return latest.select(
-        "user_id", "first_name", "last_name", "gender", "level",
-        _timestamp("ts").alias("start_time"), "session_id", "item_in_session",
-    )  # fmt: skip
+    start_time = _timestamp("ts").alias("start_time")
+    _, *rest = _ORDER
+    return latest.select(*map(_stored, _fields_of(tables.USERS)), start_time, *rest)
 
 
 def moments_frame(moments: pl.Series) -> pl.DataFrame:
@@ -163,3 +153,15 @@ def moments_frame(moments: pl.Series) -> pl.DataFrame:
 def _timestamp(name: str) -> pl.Expr:
     milliseconds = pl.col(name).cast(pl.Int64)
     return (milliseconds * 1000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def _fields_of(table: tables.Table) -> list[Field]:
+    """Return the fields of an event that are columns of a table."""
+    columns = {column.name for column in table.columns}
+    return [field for field in EVENT if field.column in columns]
+
+
+def _stored(field: Field) -> pl.Expr:
+    """Return a field's column in the type that the table has."""
+    column, stored = pl.col(field.column or ""), STORED[field.type]
+    return column if stored == field.typed else column.cast(stored)
