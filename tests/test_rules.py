@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from trees import event, song
 
-from sparkify_bulk.transform.fields import PLAYS, SONGS
+from sparkify_bulk import tables
+from sparkify_bulk.transform.fields import EVENT, PLAYS, SONG, SONGS, Field
 from sparkify_bulk.transform.frames import stage_events, stage_songs
 from sparkify_bulk.transform.rejection import Rejection
 from sparkify_bulk.transform.rules import RULES
@@ -106,3 +107,21 @@ def test_no_records_make_empty_frames() -> None:
     frames = stage_events(pl.DataFrame(schema=PLAYS))
     assert {frame.height for frame in frames.values()} == {0}
     assert stage_songs(pl.DataFrame(schema=SONGS), []).height == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "columns"),
+    [
+        (EVENT, (*tables.USERS.columns, *tables.SONGPLAYS.columns)),
+        (SONG, (*tables.ARTISTS.columns, *tables.SONGS.columns)),
+    ],
+)
+def test_fields_and_columns_say_the_same(
+    fields: tuple[Field, ...], columns: tuple[tables.Column, ...]
+) -> None:
+    """A field has its column's type, and is required exactly where the column may not be NULL."""
+    declared = {column.name: (column.type, column.nullable) for column in columns}
+    found = {field.column: (field.type, not field.is_required) for field in fields}
+    shared = declared.keys() & found.keys()
+    assert len(shared) > 5
+    assert {name: found[name] for name in shared} == {name: declared[name] for name in shared}
