@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparkify_bulk.bench.measure import Measured, measure
-from sparkify_bulk.commands import render
+from sparkify_bulk.commands import tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparkify_bulk.bench.comparison import Place
+    from sparkify_bulk.bench.ground import Place
 
 
 HEADINGS = {
@@ -74,7 +74,7 @@ def show(rows: Sequence[dict[str, Any]], output: Path, **about: Any) -> None:  #
     columns = [name for name, value in rows[0].items() if isinstance(value, int | float | str)]
     headings = [HEADINGS.get(name, name.replace("_", " ")) for name in columns]
     cells = [[_cell(row[column]) for column in columns] for row in rows]
-    render.console().print(render.listing(headings, cells))
+    tables.console().print(tables.listing(headings, cells))
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(about | {"results": list(rows)}, indent=2) + "\n")
     print(f"Written: {output}")

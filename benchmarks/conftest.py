@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sparkify_bulk.bench import comparison
-from sparkify_bulk.bench.comparison import Ground, Sizes
+from sparkify_bulk.bench.comparison import Sizes
+from sparkify_bulk.bench.ground import Ground, open_ground
 from sparkify_bulk.database import embedded
 
 SIZES = {"rows": 1000, "events": 2000, "songs": 200, "slow-events": 20_000, "seed": 1, "rounds": 3}
@@ -61,7 +62,7 @@ def grounds(dsn: str) -> Iterator[Callable[[Sizes], Ground]]:
         def ground(sizes: Sizes) -> Ground:
             if sizes not in opened:
                 tree = stack.enter_context(comparison.generated(sizes))
-                opened[sizes] = stack.enter_context(comparison.open_ground(dsn, tree))
+                opened[sizes] = stack.enter_context(open_ground(dsn, tree))
             return opened[sizes]
 
         yield ground

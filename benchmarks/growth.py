@@ -12,7 +12,7 @@ from typing import Any
 
 from _shared import median, numbers, parser, run_product, show
 
-from sparkify_bulk.bench import comparison
+from sparkify_bulk.bench import comparison, ground
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     arguments.add_argument("--jobs", type=numbers, default="1,2", help="workers")
     given = arguments.parse_args()
     rows: list[dict[str, Any]] = []
-    with comparison.open_place(given.dsn) as place:
+    with ground.open_place(given.dsn) as place:
         for events in given.sizes:
             sizes = comparison.Sizes(events, max(1, events // 10), given.seed, given.days)
             with comparison.generated(sizes) as data:

@@ -19,7 +19,7 @@ from typing import Any
 
 from _shared import median, numbers, parser, run_product, show, succeeded
 
-from sparkify_bulk.bench import comparison
+from sparkify_bulk.bench import comparison, contenders, ground
 from sparkify_bulk.bench.measure import measure
 
 FIRST_NIGHT = dt.date(2024, 6, 5)
@@ -35,7 +35,7 @@ def main() -> None:
     arguments.add_argument("--day", type=int, default=30_000, help="events of a day")
     given = arguments.parse_args()
     with contextlib.ExitStack() as stack:
-        place = stack.enter_context(comparison.open_place(given.dsn))
+        place = stack.enter_context(ground.open_place(given.dsn))
         stars: dict[int, tuple[Path, str]] = {}
         for events in given.sizes:
             sizes = comparison.Sizes(events, given.songs, given.seed)
@@ -62,7 +62,7 @@ def _add_day(data: Path, day: dt.date, given: Any) -> None:  # noqa: ANN401 - ar
     with tempfile.TemporaryDirectory(prefix="sparkify-bench-") as made:
         words = [made, f"--events={given.day}", f"--songs={given.songs}", f"--seed={given.seed}"]
         when = [f"--start={day}", "--days=1"]
-        script = str(comparison.folder() / "generate.py")
+        script = str(contenders.folder() / "generate.py")
         succeeded(measure([sys.executable, script, *words, *when]))
         shutil.copytree(Path(made, "log_data"), data / "log_data", dirs_exist_ok=True)
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from sparkify_bulk.bench import comparison
-from sparkify_bulk.bench.comparison import Ground, Sizes
+from sparkify_bulk.bench import contenders, contest
+from sparkify_bulk.bench.comparison import Sizes
+from sparkify_bulk.bench.ground import Ground, checkpoint
 
-CONTENDERS = [contender for contender in comparison.contenders().values() if not contender.missing]
+CONTENDERS = [contender for contender in contenders.contenders().values() if not contender.missing]
 
 
 @pytest.mark.benchmark(group="load")
@@ -22,7 +23,7 @@ def test_load(
     benchmark: Any,  # noqa: ANN401 - pytest-benchmark has no types
     request: pytest.FixtureRequest,
     grounds: Callable[[Sizes], Ground],
-    contender: comparison.Contender,
+    contender: contenders.Contender,
 ) -> None:
     """Load the tree; the star is the product's, or no time is reported."""
     option = request.config.getoption
@@ -35,14 +36,14 @@ def test_load(
     measured = []
 
     def load() -> None:
-        measured.append(comparison.launch(ground, contender))
+        measured.append(contest.launch(ground, contender))
 
     def judge() -> None:
-        comparison.judge(ground, contender, measured[-1])
+        contest.judge(ground, contender, measured[-1])
 
     benchmark.pedantic(
         load,
-        setup=lambda: comparison.checkpoint(ground.connection) and None,
+        setup=lambda: checkpoint(ground.connection) and None,
         teardown=judge,
         rounds=option("--rounds"),
     )

@@ -17,7 +17,25 @@ from typing import NoReturn
 import click
 
 from sparkify_bulk import __version__
-from sparkify_bulk.commands import bench, config, doctor, ledger, runs, server, star, talk
+from sparkify_bulk.commands import (
+    bench,
+    config,
+    db,
+    doctor,
+    load,
+    plan,
+    prune,
+    psql,
+    query,
+    rejects,
+    reload,
+    report,
+    runs,
+    schema,
+    show,
+    streams,
+    verify,
+)
 from sparkify_bulk.commands.options import FOLDER, option
 from sparkify_bulk.errors import SparkifyBulkError, Terminated, exit_code_of
 from sparkify_bulk.redaction import redact
@@ -27,7 +45,7 @@ _asked: list[int] = []
 
 def main() -> NoReturn:
     """Run the command line, and exit."""
-    talk.open_streams()
+    streams.open_streams()
     sys.excepthook = _show_crash
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _on_signal)
@@ -36,26 +54,26 @@ def main() -> NoReturn:
         sys.stdout.flush()
     except click.exceptions.Abort as error:
         code = exit_code_of(error.__cause__ or KeyboardInterrupt())
-        talk.say_error("Interrupted; nothing is left half done.", exit_code=code)
+        streams.say_error("Interrupted; nothing is left half done.", exit_code=code)
     except click.ClickException as error:
-        with talk.whoever_listens():
+        with streams.whoever_listens():
             error.show()
         code = error.exit_code
     except SparkifyBulkError as error:
         code = error.exit_code
-        talk.say_error(f"Error: {error.message}", error.hint, exit_code=code)
+        streams.say_error(f"Error: {error.message}", error.hint, exit_code=code)
     except MemoryError:
         code = 1
         hint = "lower --jobs, raise the limit (ulimit -v, a container's), or close other programs"
-        talk.say_error("Error: there is not enough memory", hint, exit_code=code)
+        streams.say_error("Error: there is not enough memory", hint, exit_code=code)
     except OSError as error:
-        if not talk.is_output_lost(error):
+        if not streams.is_output_lost(error):
             raise
         code = 1
         # Somebody who reads only the first lines has closed it on purpose.
         if error.errno != errno.EPIPE:
             message = f"Error: the output can't be written: {error.strerror}"
-            talk.say_error(message, exit_code=code)
+            streams.say_error(message, exit_code=code)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -73,7 +91,7 @@ def _show_crash(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Print the traceback of a defect, without passwords."""
-    talk.say_error(redact("".join(traceback.format_exception(kind, error, trace))).rstrip("\n"))
+    streams.say_error(redact("".join(traceback.format_exception(kind, error, trace))).rstrip("\n"))
 
 
 class _InOrder(click.Group):
@@ -105,20 +123,20 @@ def cli(context: click.Context, settings_file: Path | None) -> None:
 
 
 for command in (
-    runs.reload,
-    runs.load,
-    runs.plan,
-    runs.verify,
-    ledger.rejects,
-    ledger.runs,
-    ledger.prune,
-    star.show,
-    star.query,
-    star.report,
-    star.schema,
+    reload.reload,
+    load.load,
+    plan.plan,
+    verify.verify,
+    rejects.rejects,
+    runs.runs,
+    prune.prune,
+    show.show,
+    query.query,
+    report.report,
+    schema.schema,
     doctor.doctor,
-    server.psql,
-    server.db,
+    psql.psql,
+    db.db,
     bench.bench,
     config.config,
 ):

@@ -12,8 +12,9 @@ import psycopg
 import pytest
 from waiting import wait_until
 
-from sparkify_bulk.bench import comparison, measure
-from sparkify_bulk.bench.comparison import BenchError, Contender, Ground
+from sparkify_bulk.bench import comparison, contenders, contest, equality, measure
+from sparkify_bulk.bench.contenders import BenchError, Contender
+from sparkify_bulk.bench.ground import Ground, _for_contenders, open_ground
 from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.errors import UsageError
 
@@ -33,7 +34,7 @@ def schemas(connection: Connection) -> list[str]:
 @pytest.fixture
 def ground(database: str, committed: Path) -> Iterator[Ground]:
     """Open a ground with the repository's sample."""
-    with comparison.open_ground(database, committed) as opened:
+    with open_ground(database, committed) as opened:
         yield opened
 
 
@@ -46,7 +47,7 @@ def script(folder: Path, body: str) -> Contender:
 
 def copied(ground: Ground, *changes: str) -> str:
     """Return a script that takes the product's star as its own, with changes."""
-    floor = comparison.contenders()["floor"].script
+    floor = contenders.contenders()["floor"].script
     return (
         "import runpy, sys, psycopg\n"
         "dsn, schema, data = sys.argv[1:]\n"
@@ -198,20 +199,20 @@ def test_a_contender_with_another_star_has_no_time(
 ) -> None:
     """A row, a value, a column, a key or an index that differs is a failure that names it."""
     with pytest.raises(BenchError) as error:
-        comparison.compete(ground, script(tmp_path, copied(ground, change)))
+        contest.compete(ground, script(tmp_path, copied(ground, change)))
     assert said in error.value.message
 
 
 def test_the_surrogate_key_may_differ(ground: Ground, tmp_path: Path) -> None:
     """Stars that differ in songplay_id alone are equal."""
     change = "UPDATE songplays SET songplay_id = songplay_id + 1000000"
-    assert comparison.compete(ground, script(tmp_path, copied(ground, change))).seconds > 0
+    assert contest.compete(ground, script(tmp_path, copied(ground, change))).seconds > 0
 
 
 def test_a_contender_that_fails_says_why(ground: Ground, tmp_path: Path) -> None:
     """A script that ends with an error is a failure with its last words, not a time."""
     with pytest.raises(BenchError, match="wrong failed with code 1: ValueError: no such luck"):
-        comparison.compete(ground, script(tmp_path, "raise ValueError('no such luck')"))
+        contest.compete(ground, script(tmp_path, "raise ValueError('no such luck')"))
 
 
 def test_one_failure_does_not_end_the_comparison(
@@ -219,8 +220,8 @@ def test_one_failure_does_not_end_the_comparison(
 ) -> None:
     """The others are timed; who failed has an error and no times."""
     wrong = script(tmp_path, "raise SystemExit('no')")
-    floor = comparison.contenders()["floor"]
-    monkeypatch.setattr(comparison, "contenders", lambda: {"wrong": wrong, "floor": floor})
+    floor = contenders.contenders()["floor"]
+    monkeypatch.setattr(contenders, "contenders", lambda: {"wrong": wrong, "floor": floor})
     sizes = comparison.Sizes(0, 0, 0)
     document = comparison.bench(
         database, committed, sizes=sizes, rounds=1, names=["wrong", "floor"]
@@ -241,10 +242,10 @@ def test_the_floor_is_the_finished_star(
     """The floor ends in the product's star, whether the server reads the files or is sent them."""
     assert ground.floor_reads
     ground.floor_reads = reads
-    monkeypatch.setattr(comparison, "_drop", lambda *_: None)
-    comparison.compete(ground, comparison.contenders()["floor"])
+    monkeypatch.setattr(contest, "drop", lambda *_: None)
+    contest.compete(ground, contenders.contenders()["floor"])
     made = f"{ground.place.prefix}_floor"
-    assert comparison.differences(ground.connection, made, ground.star) == []
+    assert equality.differences(ground.connection, made, ground.star) == []
     rows = ground.connection.execute(f"TABLE {made}.songplays ORDER BY 1").fetchall()
     theirs = ground.connection.execute(f"TABLE {ground.star}.songplays ORDER BY 1").fetchall()
     assert rows == theirs
@@ -263,10 +264,10 @@ def test_a_server_that_may_not_read_files_is_sent_the_bytes(
     connection.execute(f"GRANT CREATE ON DATABASE {connection.info.dbname} TO bench_plain")
     try:
         dsn = psycopg.conninfo.make_conninfo(database, user="bench_plain")
-        with comparison.open_ground(dsn, committed) as ground:
+        with open_ground(dsn, committed) as ground:
             assert not ground.floor_reads
             assert not ground.checkpoints
-            comparison.compete(ground, comparison.contenders()["floor"])
+            contest.compete(ground, contenders.contenders()["floor"])
         assert schemas(connection) == []
     finally:
         connection.execute("DROP OWNED BY bench_plain")
@@ -280,20 +281,20 @@ def test_contenders_are_found_in_their_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scripts of the second set are contenders too; one whose imports are missing says which."""
-    assert set(comparison.contenders()) >= FIRST_SET
-    (tmp_path / "contenders").symlink_to(comparison.folder() / "contenders")
+    assert set(contenders.contenders()) >= FIRST_SET
+    (tmp_path / "contenders").symlink_to(contenders.folder() / "contenders")
     (tmp_path / "others").mkdir()
     (tmp_path / "others" / "some_tool.py").write_text('"""Some tool."""\nimport no_such_tool.x\n')
     (tmp_path / "others" / "_shared.py").write_text("")
     (tmp_path / "others" / "here.py").write_text('"""Here."""\nimport _shared, json\n')
-    monkeypatch.setattr(comparison, "folder", lambda: tmp_path)
-    found = comparison.contenders()
+    monkeypatch.setattr(contenders, "folder", lambda: tmp_path)
+    found = contenders.contenders()
     assert found["some-tool"].missing == ("no_such_tool",)
     assert found["here"].missing == ()
-    assert "here" not in {contender.name for contender in comparison.choose([])}
-    assert [contender.name for contender in comparison.choose(["here"])] == ["here"]
+    assert "here" not in {contender.name for contender in contenders.choose([])}
+    assert [contender.name for contender in contenders.choose(["here"])] == ["here"]
     with pytest.raises(UsageError, match="some-tool needs no_such_tool"):
-        comparison.choose(["some-tool"])
+        contenders.choose(["some-tool"])
 
 
 def test_unknown_contenders_are_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -313,7 +314,7 @@ def test_unknown_contenders_are_refused_before_anything_runs(tmp_path: Path) -> 
 
 def test_no_password_reaches_the_process_list(database: str) -> None:
     """Contenders get the password by the environment, not by an argument."""
-    dsn, environment = comparison._for_contenders(f"{database} password=hush", "bench")  # noqa: SLF001
+    dsn, environment = _for_contenders(f"{database} password=hush", "bench")
     assert "hush" not in dsn
     assert environment["PGPASSWORD"] == "hush"
 

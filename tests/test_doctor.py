@@ -528,7 +528,7 @@ def test_input_one_may_not_read_is_named(database: str, tree: Tree) -> None:
     tree.let_all_in()
     script = (
         "import os, sys, sparkify_bulk.cli as c\n"
-        "import sparkify_bulk.doctor.checks, sparkify_bulk.commands.render\n"
+        "import sparkify_bulk.doctor.checks, sparkify_bulk.commands.tables\n"
         "os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))\n"
         "sys.argv[1:] = ['doctor', *sys.argv[2:]]; c.main()"
     )

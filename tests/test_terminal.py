@@ -25,9 +25,9 @@ from trees import Tree, event, song
 from waiting import PATIENCE_SECONDS
 
 import sparkify_bulk
-from sparkify_bulk import report, statements
-from sparkify_bulk.bench import comparison
-from sparkify_bulk.commands import render
+from sparkify_bulk import statements, units
+from sparkify_bulk.bench import contenders
+from sparkify_bulk.commands import tables
 from sparkify_bulk.database import embedded
 from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.transform.rejection import REASONS
@@ -140,12 +140,12 @@ def test_the_benchmarks_table_fits_the_terminal(width: int) -> None:
         "machine": {"processors": 2, "memory_bytes": 10**10, "processor": "x"},
         "rounds": 3,
         "contenders": [
-            {"name": name, "peak_rss_bytes": 10**9, **seconds} for name in comparison.contenders()
+            {"name": name, "peak_rss_bytes": 10**9, **seconds} for name in contenders.contenders()
         ],
     }  # fmt: skip
     console = Console(width=width, color_system=None)
     with console.capture() as captured:
-        console.print(render.comparison(document))
+        console.print(tables.comparison(document))
     lines = captured.get().splitlines()
     assert max(map(cell_len, lines)) <= width
     assert captured.get().count("1,234.50 s") == 4 * len(document["contenders"])
@@ -166,7 +166,7 @@ def test_what_is_cut_shows_an_ellipsis_and_no_part_of_a_number(
     text: str, width: int, shown: str
 ) -> None:
     """A path keeps its end, other text its beginning."""
-    assert render._cut(text, width) == shown  # noqa: SLF001
+    assert tables._cut(text, width) == shown  # noqa: SLF001
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_what_is_cut_shows_an_ellipsis_and_no_part_of_a_number(
 )  # fmt: skip
 def test_a_size_is_told_in_the_unit_that_suits_it(size: int, shown: str) -> None:
     """What is there is never 0.0 of anything."""
-    assert report.readable_size(size) == shown
+    assert units.readable_size(size) == shown
 
 
 # --- what a run says in the end -------------------------------------------------------------------
@@ -216,7 +216,7 @@ def test_progress_labels_its_columns(database: str, committed: Path) -> None:
         assert code == 0
         labels = {"phase", "files", "records/s", "left/took"} | ({"size"} if width > 60 else set())
         assert set(lines[-6].split()) == labels
-        assert re.search(r"stage events .* 7 +[\d.]+k? +\d\d:\d\d", lines[-3])
+        assert re.search(r"stage events .* 7 .*[\d.]+k? +\d\d:\d\d", lines[-3])
         assert max(map(cell_len, lines[-6:])) <= width
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sparkify_bulk.commands import talk
+from sparkify_bulk.commands import streams
 from sparkify_bulk.commands.options import DSN, FOLDER, PREFIX, TALK, Command, option, options
 from sparkify_bulk.errors import UsageError
 
@@ -21,9 +21,9 @@ def _bench_option(*names: str, **attributes: Any) -> Callable[[Command], Command
 
 
 def _complete_contender(_context: object, _parameter: object, begun: str) -> list[str]:
-    from sparkify_bulk.bench import comparison
+    from sparkify_bulk.bench import contenders
 
-    return [name for name in comparison.contenders() if name.startswith(begun)]
+    return [name for name in contenders.contenders() if name.startswith(begun)]
 
 
 @click.command(short_help="Time it against other ways, on your server.")
@@ -77,17 +77,17 @@ def bench(
     Example: sparkify-bulk bench --events 1000000 --songs 100000 --contender floor
     """
     from sparkify_bulk.bench import comparison
-    from sparkify_bulk.commands import render
+    from sparkify_bulk.commands import tables
 
     _make_folder(output)
-    with talk.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
+    with streams.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
         sizes = comparison.Sizes(events, songs, seed)
         document = comparison.bench(dsn, data, sizes=sizes, rounds=rounds, names=names, watch=watch)
     written = comparison.write(document, output)
     if as_json:
-        talk.write_line(document)
+        streams.write_line(document)
     else:
-        render.console().print(render.comparison(document))
+        tables.console().print(tables.comparison(document))
         click.echo(f"Written: {', '.join(map(str, written))}")
     return 1 if any("error" in contender for contender in document["contenders"]) else 0
 

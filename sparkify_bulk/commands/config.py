@@ -15,9 +15,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from sparkify_bulk.commands import talk
+from sparkify_bulk.commands import streams
+from sparkify_bulk.commands.load import load
 from sparkify_bulk.commands.options import JSON, PREFIX, variables
-from sparkify_bulk.commands.runs import load, reload
+from sparkify_bulk.commands.reload import reload
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.redaction import redact
 from sparkify_bulk.units import show_age
@@ -204,11 +205,11 @@ def config(context: click.Context, /, *, as_json: bool) -> None:
     rows = _rows(*(_settings(context, command, wrong) for command in (reload, load)))
     if as_json:
         for row in rows:
-            talk.write_line(dict(zip(("setting", "value", "from"), row, strict=True)))
+            streams.write_line(dict(zip(("setting", "value", "from"), row, strict=True)))
     else:
-        from sparkify_bulk.commands import render
+        from sparkify_bulk.commands import tables
 
-        render.console().print(render.listing(("setting", "value", "from"), rows))
+        tables.console().print(tables.listing(("setting", "value", "from"), rows))
     # A setting of both commands is wrong in both.
     wrong = list(dict.fromkeys(wrong)) + _stray_variables(context)
     if wrong:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import click
 
-from sparkify_bulk.commands import talk
+from sparkify_bulk.commands import streams
 from sparkify_bulk.commands.options import DATA, JSON, MAX_AGE, TARGET, options
 
 
@@ -29,7 +29,7 @@ def doctor(
 
     Example: sparkify-bulk doctor data --max-age 36h
     """
-    from sparkify_bulk.commands import render
+    from sparkify_bulk.commands import tables
     from sparkify_bulk.doctor.checks import diagnose
     from sparkify_bulk.source.stores import join
 
@@ -42,7 +42,7 @@ def doctor(
         max_age=max_age,
     )
     if as_json:
-        talk.write_line(diagnosis.to_dict())
+        streams.write_line(diagnosis.to_dict())
     else:
-        render.console().print(render.diagnosis(diagnosis))
+        tables.console().print(tables.diagnosis(diagnosis))
     return diagnosis.exit_code

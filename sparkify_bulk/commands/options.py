@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from sparkify_bulk.commands.talk import log_as_json
+from sparkify_bulk.commands.streams import log_as_json
 from sparkify_bulk.redaction import holds_password
 from sparkify_bulk.settings import (
     DEFAULT_MAX_SHRINK,

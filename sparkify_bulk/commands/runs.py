@@ -1,202 +1,85 @@
-"""The commands that read the input: reload, load, verify and plan."""
+"""The command that lists the runs on record."""
 
-import dataclasses
-import gc
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from itertools import islice
+from typing import Any
 
 import click
 
-from sparkify_bulk.commands import talk
-from sparkify_bulk.commands.follow_ups import FollowUps
+from sparkify_bulk.commands import streams
 from sparkify_bulk.commands.options import (
-    CREATE,
-    DATA,
-    DROP_DEPENDENTS,
-    FOLLOW_UPS,
-    JOBS,
+    DSN,
     JSON,
-    MAX_AGE,
-    MAX_REJECTS,
-    MAX_SHRINK,
-    REHASH,
-    RETRIES,
-    SWITCH_PATIENCE,
-    TALK,
-    TARGET,
-    WAIT,
-    options,
+    ROW_COUNT,
+    SCHEMA,
+    option,
 )
 from sparkify_bulk.redaction import printable
-from sparkify_bulk.source.manifest import begin_listing
+from sparkify_bulk.units import count
 
-if TYPE_CHECKING:
-    from sparkify_bulk.loading.estimate import Estimate
-    from sparkify_bulk.settings import Settings
-
-
-_MOST_VANISHED = 20
-_RUN = (*DATA, *TARGET, JOBS, MAX_REJECTS, MAX_SHRINK, MAX_AGE, CREATE, WAIT, RETRIES)
+_PART_ROWS = 1000
+_INTERRUPTED = (130, 143)
 
 
-@click.command(short_help="Rebuild the star from all files.")
-@options(*_RUN, DROP_DEPENDENTS, SWITCH_PATIENCE, *FOLLOW_UPS, *TALK)
-def reload(**options: Any) -> int:
-    """Rebuild the star from all files; it replaces the old one in one step.
+@click.command()
+@option("--limit", metavar="N", type=ROW_COUNT, default=20, show_default=True, help="How many.")
+@DSN
+@SCHEMA
+@JSON
+def runs(limit: int, dsn: str | None, schema: str, *, as_json: bool) -> None:
+    """List the latest runs, newest first.
 
-    DATA is a folder with song_data/ and log_data/ below it.
-
-    Example: sparkify-bulk reload data
+    Example: sparkify-bulk runs --limit 5
     """
-    return _run("reload", **options)
+    from sparkify_bulk import ledger
+    from sparkify_bulk.commands import tables
+    from sparkify_bulk.database.server import open_connection
+    from sparkify_bulk.settings import schemas
+
+    names = schemas(schema)
+    with (
+        open_connection(dsn, names.ledger) as connection,
+        closing(ledger.each_run(connection, names.ledger, limit)) as rows,
+    ):
+        if as_json:
+            for row in rows:
+                streams.write_line(row)
+            return
+        out = tables.console()
+        shown = 0
+        while part := list(islice(rows, _PART_ROWS)):
+            shown += len(part)
+            columns = ("run", "command", "status", "started", "took", "records", "exit", "who")
+            out.print(tables.listing(columns, map(_run_row, part)))
+            # Sentences, which no column has room for.
+            for row in part:
+                if row["error"]:
+                    out.print(printable(f"run {row['run_id']}: {row['error']}"), markup=False)
+        if not shown:
+            click.echo("No runs.")
 
 
-@click.command(short_help="Merge new and changed files into the star.")
-@options(*_RUN, REHASH, *FOLLOW_UPS, *TALK)
-def load(**options: Any) -> int:
-    """Merge new and changed files into the live star.
-
-    DATA is a folder with song_data/ and log_data/ below it. Files whose size and time of change are
-    as the ledger has them aren't read; records that are there already change nothing.
-
-    Example: sparkify-bulk load data --dsn service=warehouse
-    """
-    return _run("load", **options)
-
-
-def _run(
-    command: str,
-    *,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-    metrics: Path | None,
-    page: Path | None,
-    notify_command: str | None,
-    **options: Any,
-) -> int:
-    """Run a reload or a load, print its report, and do what follows; return the exit code."""
-    follow_ups = FollowUps(
-        command, options["dsn"], options["schema"], metrics, page, notify_command
-    )
-    with follow_ups.of_failure():
-        follow_ups.check()
-        settings = _settings(**options)
-        with (
-            begin_listing(settings, read=command == "reload") as listers,
-            talk.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch,
-        ):
-            from sparkify_bulk import pipeline
-
-            # What a run makes holds no cycles, or few: to look for them takes a thirtieth of it.
-            gc.freeze()
-            gc.set_threshold(50_000)
-            story = pipeline.reload if command == "reload" else pipeline.load
-            report = story(settings, watch, listers)
-    talk.print_report(report, as_json=as_json, quiet=quiet, verbose=verbose)
-    return follow_ups.of_success(report)
-
-
-@click.command(short_help="Compare the star with all files.")
-@options(*DATA, *TARGET, JOBS, WAIT, *TALK)
-def verify(*, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
-    """Read all files again, record by record, and compare them with the star.
-
-    Exit 0 if it does, 1 if not. The star is only read.
-
-    Example: sparkify-bulk verify data
-    """
-    from sparkify_bulk import pipeline
-    from sparkify_bulk.commands import render
-
-    settings = _settings(**options)
-    with talk.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
-        report, differences = pipeline.verify(settings, watch)
-    if as_json:
-        found = [dataclasses.asdict(difference) for difference in differences]
-        talk.write_line(report.to_dict() | {"differences": found})
-    elif differences:
-        columns = ("table", "difference", "rows", "for example")
-        rows = [(d.table, d.difference, d.rows, "; ".join(d.keys)) for d in differences]
-        render.console().print(render.listing(columns, rows))
-    elif not quiet:
-        click.echo(f"Star and files agree: {report.tables['songplays'].rows:,} songplays compared.")
-    return report.exit_code
-
-
-@click.command(short_help="Say what a load would read.")
-@options(*DATA, *TARGET, REHASH, JSON)
-def plan(*, as_json: bool, **options: Any) -> None:
-    """Show what a load would read: new, changed, unchanged and vanished files. Writes nothing.
-
-    Vanished files are listed by name: they are on record, but gone.
-
-    Example: sparkify-bulk plan data
-    """
-    from sparkify_bulk import pipeline
-    from sparkify_bulk.commands import render
-    from sparkify_bulk.source.manifest import describe_left_out
-
-    columns = ("files", "new", "changed", "same", "vanished", "bytes")
-    manifests, estimate = pipeline.plan(_settings(jobs=None, **options))
-    rows = {
-        kind: (m.files, m.new, m.changed, m.same, len(m.vanished), m.size)
-        for kind, m in manifests.items()
-    }
-    if as_json:
-        kinds = {
-            kind: dict(zip(columns, row, strict=True))
-            | {
-                "left_out": manifests[kind].left_out.counts,
-                "vanished_files": manifests[kind].vanished,
-            }
-            for kind, row in rows.items()
-        }
-        talk.write_line(kinds | {"estimated_seconds": estimate and round(estimate.seconds, 1)})
-    else:
-        listed = [(kind, *row) for kind, row in rows.items()]
-        out = render.console()
-        out.print(render.listing(("to read", *columns), listed))
-        left_out = describe_left_out((m.root, m.left_out) for m in manifests.values())
-        gone = [name for manifest in manifests.values() for name in manifest.vanished]
-        said = [f"Left out: {left_out}"] if left_out else []
-        for line in (*said, *_describe_vanished(gone), _describe_estimate(estimate)):
-            out.print(printable(line), markup=False)
-
-
-def _describe_vanished(files: list[str]) -> Iterator[str]:
-    """Yield lines that name the files that are on record, but gone."""
-    if files:
-        yield "Gone since they were loaded; their rows are kept until the next reload:"
-        yield from (f"  {name}" for name in files[:_MOST_VANISHED])
-    if len(files) > _MOST_VANISHED:
-        yield f"  and {len(files) - _MOST_VANISHED:,} more; --json lists all"
-
-
-def _describe_estimate(estimate: "Estimate | None") -> str:
-    if estimate is None:
-        return (
-            "No estimate of the time: there is too little history. It takes three runs or more, "
-            "of different sizes."
-        )
+def _run_row(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return a run as it is listed; what it had not come to is left blank."""
+    report = row["report"] or {}
+    books = report.get("input", {}).values()
+    took = row["ended_at"] and (row["ended_at"] - row["started_at"]).total_seconds()
     return (
-        f"This takes about {estimate.seconds:.1f} s, going by the last {estimate.runs} runs: "
-        f"{estimate.fixed:.1f} s for any run, the rest for what it reads."
+        row["run_id"],
+        row["command"],
+        _status(row),
+        f"{row['started_at']:%Y-%m-%d %H:%M}",
+        None if took is None else f"{took:.1f} s",
+        sum(book["records"] for book in books) if report else None,
+        row["exit_code"],
+        f"{row['client_user']}@{row['client_host']}",
     )
 
 
-def _settings(
-    *,
-    data: str | None,
-    songs: str | None,
-    logs: str | None,
-    jobs: int | None,
-    **options: Any,
-) -> "Settings":
-    from sparkify_bulk.settings import Settings, check_memory, default_jobs
-    from sparkify_bulk.source.input import input_folders
-
-    check_memory()
-    songs, logs = input_folders(data, songs, logs)
-    return Settings(songs, logs, jobs=default_jobs() if jobs is None else jobs, **options)
+def _status(row: dict[str, Any]) -> str:
+    """Return in a word or two how a run ended."""
+    if row["exit_code"] in _INTERRUPTED:
+        return "interrupted"
+    if row["status"] == "succeeded_with_rejects":
+        return count(row["report"]["rejects"]["count"], "reject")
+    return str(row["status"])

@@ -1,42 +1,35 @@
-"""What stands in the ledger: rejects, listed and replayed, and runs."""
+"""The commands that list rejects, export them, and load them again."""
 
 import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sparkify_bulk.commands import talk
+from sparkify_bulk.commands import streams
 from sparkify_bulk.commands.options import (
-    DSN,
     FOLDER,
     JSON,
     PREFIX,
     ROW_COUNT,
     RUN_NUMBER,
-    SCHEMA,
     TALK,
     TARGET,
-    Age,
     option,
     options,
 )
 from sparkify_bulk.errors import UsageError
-from sparkify_bulk.redaction import printable
 from sparkify_bulk.transform.rejection import REASONS
 from sparkify_bulk.units import count
 
 _TABLE_ROWS = 100
 _PART_ROWS = 1000
-_INTERRUPTED = (130, 143)
 # Prefixed by the command: elsewhere --limit is of runs and of queries.
 _REJECTS = f"{PREFIX}REJECTS_"
-
 RUN = option("--run", "run_id", metavar="N", type=RUN_NUMBER, help="Another run than the last.")
 
 
@@ -101,7 +94,7 @@ def rejects(
                 click.echo(f"Written: {count(written, 'reject')} of run {run_id} to {output}")
             elif as_json:
                 for row in islice(rows, limit):
-                    talk.write_line(_reject_document(row))
+                    streams.write_line(_reject_document(row))
             else:
                 click.echo(_describe_run(chosen_run))
                 _print_rejects(rows, by_reason=by_reason, limit=limit)
@@ -140,12 +133,12 @@ def _export(rows: Iterator[dict[str, Any]], output: Path) -> int:
 
 
 def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool, limit: int | None) -> None:
-    from sparkify_bulk.commands import render
+    from sparkify_bulk.commands import tables
 
     if by_reason:
         counted = Counter(row["reason"] for row in rows).most_common(limit)
         if counted:
-            render.console().print(render.listing(("reason", "rejects"), counted))
+            tables.console().print(tables.listing(("reason", "rejects"), counted))
         else:
             click.echo("No rejects.")
         return
@@ -170,8 +163,8 @@ def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool, limit: in
         # Most runs' rejects are.
         all_open = all(state == "open" for *_, state in found)
         seen = len(columns) - all_open
-        listing = render.listing(columns[:seen], [row[:seen] for row in found])
-        render.console().print(listing)
+        listing = tables.listing(columns[:seen], [row[:seen] for row in found])
+        tables.console().print(listing)
     more = next(rows, None) is not None
     if not shown and not more:
         click.echo("No rejects.")
@@ -219,9 +212,9 @@ def replay(
 
     settings = Settings(None, None, dsn=dsn, schema=schema)
     mended = _read_repaired(repaired) if repaired else None
-    with talk.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
+    with streams.told(as_json=as_json, quiet=quiet, verbose=verbose) as watch:
         report = pipeline.replay(settings, watch, run_id=run_id, repaired=mended)
-    talk.print_report(report, as_json=as_json, quiet=quiet, verbose=verbose)
+    streams.print_report(report, as_json=as_json, quiet=quiet, verbose=verbose)
     return report.exit_code
 
 
@@ -238,105 +231,3 @@ def _read_repaired(path: Path) -> dict[int, bytes]:
             f"{path} is no export of rejects: {error}",
             hint="make one with sparkify-bulk rejects --output FILE, and mend its raw texts",
         ) from error
-
-
-@click.command()
-@option("--limit", metavar="N", type=ROW_COUNT, default=20, show_default=True, help="How many.")
-@DSN
-@SCHEMA
-@JSON
-def runs(limit: int, dsn: str | None, schema: str, *, as_json: bool) -> None:
-    """List the latest runs, newest first.
-
-    Example: sparkify-bulk runs --limit 5
-    """
-    from sparkify_bulk import ledger
-    from sparkify_bulk.commands import render
-    from sparkify_bulk.database.server import open_connection
-    from sparkify_bulk.settings import schemas
-
-    names = schemas(schema)
-    with (
-        open_connection(dsn, names.ledger) as connection,
-        closing(ledger.each_run(connection, names.ledger, limit)) as rows,
-    ):
-        if as_json:
-            for row in rows:
-                talk.write_line(row)
-            return
-        out = render.console()
-        shown = 0
-        while part := list(islice(rows, _PART_ROWS)):
-            shown += len(part)
-            columns = ("run", "command", "status", "started", "took", "records", "exit", "who")
-            out.print(render.listing(columns, map(_run_row, part)))
-            # Sentences, which no column has room for.
-            for row in part:
-                if row["error"]:
-                    out.print(printable(f"run {row['run_id']}: {row['error']}"), markup=False)
-        if not shown:
-            click.echo("No runs.")
-
-
-def _run_row(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return a run as it is listed; what it had not come to is left blank."""
-    report = row["report"] or {}
-    books = report.get("input", {}).values()
-    took = row["ended_at"] and (row["ended_at"] - row["started_at"]).total_seconds()
-    return (
-        row["run_id"],
-        row["command"],
-        _status(row),
-        f"{row['started_at']:%Y-%m-%d %H:%M}",
-        None if took is None else f"{took:.1f} s",
-        sum(book["records"] for book in books) if report else None,
-        row["exit_code"],
-        f"{row['client_user']}@{row['client_host']}",
-    )
-
-
-def _status(row: dict[str, Any]) -> str:
-    """Return in a word or two how a run ended."""
-    if row["exit_code"] in _INTERRUPTED:
-        return "interrupted"
-    if row["status"] == "succeeded_with_rejects":
-        return count(row["report"]["rejects"]["count"], "reject")
-    return str(row["status"])
-
-
-@click.command(short_help="Delete old runs and rejects from the ledger.")
-@option(
-    "--older-than",
-    metavar="AGE",
-    type=Age(),
-    required=True,
-    help="Delete what is older: 90m, 36h, 2d.",
-)
-@option("--dry-run", is_flag=True, help="Only say what would be deleted.")
-@DSN
-@SCHEMA
-@JSON
-def prune(
-    *, older_than: timedelta, dry_run: bool, dsn: str | None, schema: str, as_json: bool
-) -> None:
-    """Delete old runs, and the rejects they left, from the ledger.
-
-    The star stays as it is, and the last run that succeeded stays on record, with those after it.
-    Rejects hold raw records; those that are deleted can't be replayed any more.
-
-    Example: sparkify-bulk prune --older-than 90d
-    """
-    from sparkify_bulk import ledger
-    from sparkify_bulk.database.server import open_connection
-    from sparkify_bulk.settings import schemas
-
-    before = datetime.now(UTC) - older_than
-    names = schemas(schema)
-    needs = ("SELECT", "DELETE")
-    with open_connection(dsn, names.ledger, privileges=needs) as connection:
-        runs, rejects = ledger.prune(connection, names.ledger, before, dry=dry_run)
-    if as_json:
-        talk.write_line({"runs": runs, "rejects": rejects, "dry_run": dry_run})
-    else:
-        done = "Would delete" if dry_run else "Deleted"
-        click.echo(f"{done} {count(runs, 'run')} and {count(rejects, 'rejected record')}.")

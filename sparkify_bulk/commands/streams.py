@@ -89,11 +89,11 @@ def _watch(*, quiet: bool, verbose: bool) -> Iterator[Any]:
     """Watch a run by bars on a terminal, by log lines elsewhere."""
     from rich.logging import RichHandler
 
-    from sparkify_bulk.commands import progress, render
+    from sparkify_bulk.commands import progress, tables
 
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
     logging.getLogger("sparkify_bulk").setLevel(level)
-    console = render.console(stderr=True)
+    console = tables.console(stderr=True)
     if console.is_terminal and not quiet and not _logs_are_json():
         # By the console that draws the bars: lines written past it would fall into them.
         handler = RichHandler(console=console, show_time=False, show_path=False, highlighter=None)
@@ -137,14 +137,14 @@ def print_report(report: "Report", *, as_json: bool, quiet: bool, verbose: bool)
 
     The run is done: where that can't be printed, it is only logged.
     """
-    from sparkify_bulk.commands import render
+    from sparkify_bulk.commands import tables
 
     with _whatever_reads(f"run {report.run_id} is done, and its data are in the star"):
         if as_json:
             write_json(report.to_json())
         elif not quiet:
-            summary = render.summary(report, verbose=verbose, options=_same_star())
-            render.console().print(summary)
+            summary = tables.summary(report, verbose=verbose, options=_same_star())
+            tables.console().print(summary)
             sys.stdout.flush()
 
 
