@@ -3,12 +3,13 @@
 Without `--full` tests that are marked run for fewer cases, always the same ones:
 
 - `covering`: as few as have each value of each argument once;
-- `every(N)`: the first, and each Nth after it;
+- `every(N)`: each Nth, beginning with one that depends on the name of the test;
 - `full`: none.
 
 A test that is named on the command line, by `FILE::TEST` or `-k`, runs for all of its cases.
 """
 
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 
 MARKS = (
     "covering: without --full, as few cases as have each value of each argument once",
-    "every(n): without --full, the first case and each nth after it",
+    "every(n): without --full, each nth case",
     "full: only with --full",
 )
 # Of the examples of a property, and of what else is done many times.
@@ -65,7 +66,8 @@ def _chosen(group: list[pytest.Function]) -> Sequence[pytest.Function]:
     if test.get_closest_marker("full"):
         return []
     if every := test.get_closest_marker("every"):
-        return group[:: every.args[0]]
+        (step,) = every.args
+        return group[zlib.crc32(test.originalname.encode()) % min(step, len(group)) :: step]
     if test.get_closest_marker("covering"):
         return _covering(group)
     return group

@@ -162,6 +162,7 @@ def test_a_cable_pulled_while_the_server_works_ends_the_run_and_frees_the_lock(
         check_after(remote, "load", dsn, "cable pulled while the server works")
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", BOTH)
 def test_a_cable_pulled_for_a_moment_does_no_harm(remote: Ground, cable: str, command: str) -> None:
     """What was lost is sent again."""

@@ -44,6 +44,7 @@ def standby(primary: Ground) -> Iterator[Server]:
             server.stop("immediate")
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", BOTH)
 def test_a_run_begins_anew_on_the_standby_that_took_over(
     primary: Ground, standby: Server, command: str

@@ -75,7 +75,7 @@ def test_a_run_that_meets_a_fault_leaves_a_whole_star_and_a_rerun_completes_it(
 # --- two at once ----------------------------------------------------------------------------------
 
 
-@pytest.mark.every(4)
+@pytest.mark.every(8)
 def test_a_second_run_is_told_who_holds_the_star_and_the_first_one_ends_well(
     ground: Ground, command: str, point: str
 ) -> None:
@@ -95,7 +95,7 @@ def test_a_second_run_is_told_who_holds_the_star_and_the_first_one_ends_well(
 # --- what others do -------------------------------------------------------------------------------
 
 
-@pytest.mark.every(4)
+@pytest.mark.every(8)
 def test_what_somebody_makes_beside_the_star_during_a_run_stays(
     ground: Ground, command: str, point: str
 ) -> None:
@@ -158,6 +158,7 @@ def test_a_table_that_somebody_makes_under_a_stars_name_during_a_first_run_stays
 # --- the link -------------------------------------------------------------------------------------
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", BOTH)
 def test_a_lost_answer_to_commit_is_settled_by_asking_the_ledger(
     ground: Ground, command: str
@@ -177,6 +178,7 @@ def test_a_lost_answer_to_commit_is_settled_by_asking_the_ledger(
         check_after(ground, command, dsn, "answer to COMMIT lost")
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", BOTH)
 def test_a_commit_that_never_arrived_is_known_to_have_failed(ground: Ground, command: str) -> None:
     """The link was cut before the server had heard it: the star is the old one."""
@@ -192,7 +194,7 @@ def test_a_commit_that_never_arrived_is_known_to_have_failed(ground: Ground, com
         check_after(ground, command, dsn, "COMMIT lost")
 
 
-@pytest.mark.every(7)
+@pytest.mark.every(13)
 @pytest.mark.parametrize("command", BOTH)
 @pytest.mark.parametrize("twentieth", range(20))
 def test_a_link_cut_after_any_number_of_bytes_leaves_a_whole_star(
@@ -276,6 +278,7 @@ def test_a_load_that_met_a_deadlock_begins_anew(ground: Ground) -> None:
 # --- locks and limits -----------------------------------------------------------------------------
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", BOTH)
 def test_a_run_waits_for_somebody_who_locks_the_star(ground: Ground, command: str) -> None:
     """And ends well when the lock is gone."""

@@ -199,7 +199,7 @@ def refused(dsn: str, schema: str) -> list[tuple[Any, ...]]:
     return query(dsn, sql.SQL(statement).format(sql.Identifier(f"{schema}_ledger")))
 
 
-@pytest.mark.every(3)
+@pytest.mark.every(5)
 @pytest.mark.parametrize("name", FILES)
 def test_files_as_people_have_them(module_database: str, tree: Tree, name: str) -> None:
     """Each of these trees gives its songs and plays, and rejects by file, line, byte and reason."""

@@ -15,6 +15,7 @@ from command import run
 from conftest import lack
 from playwright.sync_api import Browser, Page, sync_playwright
 from psycopg import sql
+from servers import Server
 from trees import MOMENT, Tree, event, query, song
 
 import sparkify_bulk
@@ -94,14 +95,30 @@ def text(path: Path) -> str:
     return " ".join(without.split())
 
 
+@pytest.fixture(scope="module")
+def pattern(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Load a star to copy; return the name of its database."""
+    tree = three_days(Tree(tmp_path_factory.mktemp("pattern")))
+    sparkify_bulk.reload(tree.root, dsn=module_database)
+    return module_database.rpartition("dbname=")[2]
+
+
 @pytest.fixture
-def loaded(database: str, tree: Tree) -> str:
-    """Load a star of three days, one of them without plays, with a reject; return its database."""
+def loaded(server: Server, database: str, pattern: str, tree: Tree) -> str:
+    """Put a copy of that star in the place of the test's database; its files are the tree's."""
+    three_days(tree)
+    name = database.rpartition("dbname=")[2]
+    server.drop(name)
+    server.create(name, pattern)
+    return database
+
+
+def three_days(tree: Tree) -> Tree:
+    """Write the files of three days, one of them without plays, with a reject."""
     tree.songs("a.json", song(), song(2, year=0, artist_location=""))
     tree.logs("a.json", event(1), event(2, level="paid", userId="8"), event(3, page="Home"), BAD)
     tree.logs("b.json", event(4, ts=MOMENT + 2 * DAY_MS, song="Unheard"))
-    sparkify_bulk.reload(tree.root, dsn=database)
-    return database
+    return tree
 
 
 # --- in the browser -------------------------------------------------------------------------------
@@ -310,11 +327,12 @@ def test_a_star_of_another_version_is_no_obstacle(loaded: str, tmp_path: Path) -
     assert "There is no star in the schema sparkify." in text(written(loaded, tmp_path))
 
 
-def test_another_run_than_the_last(loaded: str, tree: Tree, tmp_path: Path) -> None:
+def test_another_run_than_the_last(database: str, tree: Tree, tmp_path: Path) -> None:
     """A run is found by its number, and told not to be the latest."""
-    sparkify_bulk.load(tree.root, dsn=loaded)
-    assert "It read nothing" in text(written(loaded, tmp_path))
-    shown = text(written(loaded, tmp_path, 1))
+    sparkify_bulk.reload(three_days(tree).root, dsn=database)
+    sparkify_bulk.load(tree.root, dsn=database)
+    assert "It read nothing" in text(written(database, tmp_path))
+    shown = text(written(database, tmp_path, 1))
     assert "run 1 · as of" in shown
     assert "It is not the latest: run 2 (load, succeeded) came later." in shown
 

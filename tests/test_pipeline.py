@@ -80,6 +80,7 @@ def ledger(dsn: str) -> list[tuple[Any, ...]]:
 # --- readers ------------------------------------------------------------------------------------
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_readers_see_whole_stars_only(database: str, tree: Tree, command: str) -> None:
     """Whoever reads all tables in one statement during runs sees one run's star, whole."""
@@ -152,6 +153,7 @@ def test_an_autovacuum_gives_way_to_the_switch(
 # --- one run at a time ----------------------------------------------------------------------------
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_second_run_is_turned_away_and_told_by_whom(star: str, tree: Tree, command: str) -> None:
     """While a run holds the star, another ends with exit code 5, and says who holds it."""
@@ -179,6 +181,7 @@ def test_a_second_run_is_turned_away_and_told_by_whom(star: str, tree: Tree, com
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sparkify_bulk sparkify', 0))"
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_run_waits_for_another_to_end(star: str, tree: Tree, command: str) -> None:
     """With --wait a second run begins as soon as the first lets the star go."""
@@ -224,6 +227,7 @@ def test_stars_of_other_schemas_are_not_locked(star: str, tree: Tree) -> None:
         assert sparkify_bulk.load(tree.root, dsn=star, schema="other").status == "succeeded"
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_a_dead_run_left_is_removed(star: str, tree: Tree, command: str) -> None:
     """The next run drops a dead run's staging and build tables, and marks it failed."""
@@ -276,6 +280,7 @@ def test_more_rejects_than_allowed_end_the_run(
     assert left_behind(star) == []
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_as_many_rejects_as_allowed_do_no_harm(star: str, tree: Tree, command: str) -> None:
     """At the limit the run succeeds, with rejects: exit code 3."""
@@ -287,6 +292,7 @@ def test_as_many_rejects_as_allowed_do_no_harm(star: str, tree: Tree, command: s
     assert ledger(star)[-1] == (command, "succeeded_with_rejects", 3)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_limit_of_rejects_ends_a_batch_under_way(
     star: str, tree: Tree, command: str, monkeypatch: pytest.MonkeyPatch
@@ -302,6 +308,7 @@ def test_the_limit_of_rejects_ends_a_batch_under_way(
     assert left_behind(star) == []
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_one_bad_record_in_an_array_is_one_reject(database: str, tree: Tree, command: str) -> None:
     """Of a thousand plays in an array on one line, the first one bad, all others load."""
@@ -405,6 +412,7 @@ def test_a_reload_without_any_file_of_a_kind_reads_nothing_and_leaves_the_star(
     assert report.tables[table].rows == 0
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("page", ["nextSong", "NextSong ", "Home"])
 def test_a_reload_whose_events_are_all_filtered_leaves_the_star(
     larger: str, tree: Tree, page: str
@@ -419,6 +427,7 @@ def test_a_reload_whose_events_are_all_filtered_leaves_the_star(
     assert "10 of 10 events have another page" in error.message
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     ("share", "left", "refused"),
     [(0.2, 8, False), (0.2, 7, True), (0.3, 7, False), (0.29, 7, True), (0, 9, True),
@@ -462,6 +471,7 @@ def test_rows_of_a_star_restored_by_hand_are_counted(larger: str, tree: Tree) ->
     assert "songplays 10 → 5 rows" in refused.message
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     ("command", "name"),
     [
@@ -498,6 +508,7 @@ def test_staging_that_was_emptied_is_noticed(
     assert ledger(star)[-1] == (command, "failed", 1)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_rejects_that_are_not_all_on_record_fail_the_run(
     star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, command: str
@@ -524,6 +535,7 @@ def test_plays_that_are_lost_where_they_are_given_songs_fail_the_run(
     assert read_star(star, surrogate=True) == before
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_new_star_that_lost_rows_is_not_published(
     star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, name: str
@@ -553,6 +565,7 @@ def test_a_new_star_whose_files_are_not_on_record_is_not_published(
     assert read_star(star, surrogate=True) == before
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_worker_that_fails_fails_the_run(
     star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, command: str
@@ -572,6 +585,7 @@ def test_a_worker_that_fails_fails_the_run(
     assert ledger(star)[-1] == (command, "failed", 1)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_folder_without_files_is_a_mistake(star: str, tree: Tree, command: str) -> None:
     """A reload of nothing doesn't empty the star: it is refused."""
@@ -817,6 +831,7 @@ def test_a_commit_that_is_not_through_yet_is_waited_for(
 # --- what a role's settings say ------------------------------------------------------------------
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_limit_on_idle_transactions_does_not_end_a_run(
     star: str, tree: Tree, monkeypatch: pytest.MonkeyPatch, command: str
@@ -858,6 +873,7 @@ TRAPS = (
 )
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_functions_and_tables_in_public_are_never_used(star: str, tree: Tree, command: str) -> None:
     """Whatever somebody plants in `public`, a run neither calls it nor writes to it."""
@@ -916,6 +932,7 @@ def test_the_target_shows_no_password(server: Server, database: str, tree: Tree)
     )
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("limit", ["CREDITS_KEPT", "KEYS_KEPT", "USERS_KEPT"])
 def test_what_does_not_fit_in_memory_is_left_to_sql(
     database: str, committed: Path, monkeypatch: pytest.MonkeyPatch, limit: str

@@ -73,6 +73,7 @@ def test_rejects_settled_by_an_old_replay_go_too(grown: str) -> None:
     assert left(grown) == ([3, 4], [3])
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("ahead", [1, 2, 3, 4])
 def test_a_clock_that_jumped_neither_ends_a_prune_nor_costs_the_last_success(
     grown: str, tree: Tree, ahead: int
