@@ -27,7 +27,7 @@ from sparkify_bulk.errors import EmbeddedServerError
 
 IS_ROOT = os.geteuid() == 0
 START = (
-    "import sys, pathlib, psycopg; from sparkify_bulk import embedded;"
+    "import sys, pathlib, psycopg; from sparkify_bulk.database import embedded;"
     "server = embedded.ensure_running(pathlib.Path(sys.argv[1]));"
     "psycopg.connect(server.dsn).close(); print(server.pid)"
 )

@@ -45,7 +45,7 @@ def test_the_picture_is_the_same_each_time() -> None:
     command = [
         sys.executable,
         "-c",
-        "from sparkify_bulk import picture; print(picture.svg(), end='')",
+        "from sparkify_bulk.reporting import picture; print(picture.svg(), end='')",
     ]
     seeds = [os.environ | {"PYTHONHASHSEED": seed} for seed in ("1", "2")]
     drawn = [
