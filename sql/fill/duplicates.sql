@@ -17,10 +17,13 @@ ranked AS (
         row_number() OVER (
             PARTITION BY start_time, user_id, session_id, item_in_session
             ORDER BY
-                ROW(level, location, user_agent, event_song, event_artist, event_length, songplay_id)
-                USING OPERATOR(pg_catalog.*<)
+                -- All columns but these: what the event itself says.
+                jsonb_populate_record(
+                    p, '{"songplay_id": 0, "song_id": null, "artist_id": null}'
+                ) USING OPERATOR(pg_catalog.*<),
+                songplay_id
         ) AS rank
-    FROM songplays
+    FROM songplays AS p
     WHERE ctid = ANY (ARRAY(SELECT place FROM doubtful WHERE times > 1))
 )
 DELETE FROM songplays

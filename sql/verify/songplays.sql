@@ -1,5 +1,6 @@
--- Compare songplays with the content of the files (expected_songplays): one row per kind of
--- difference, with the number of differences and a few keys.
+-- Compare songplays (found_songplays) with the content of the files (expected_songplays), both
+-- without the surrogate key: one row per kind of difference, with the number of differences and a
+-- few keys.
 SELECT difference, count(*) AS rows, (array_agg(key ORDER BY key))[1:3] AS keys
 FROM (
     SELECT
@@ -11,7 +12,7 @@ FROM (
         concat_ws(' ', coalesce(e.start_time, s.start_time), coalesce(e.user_id,
             s.user_id), coalesce(e.session_id, s.session_id),
             coalesce(e.item_in_session, s.item_in_session)) AS key
-    FROM songplays AS s
+    FROM found_songplays AS s
     FULL JOIN expected_songplays AS e
         ON s.start_time = e.start_time
         AND s.user_id = e.user_id
@@ -20,11 +21,7 @@ FROM (
     WHERE
         s.start_time IS NULL
         OR e.start_time IS NULL
-        OR (s.level, s.song_id, s.artist_id, s.location, s.user_agent, s.event_song,
-         s.event_artist, s.event_length)
-            IS DISTINCT FROM
-            (e.level, e.song_id, e.artist_id, e.location, e.user_agent, e.event_song,
-         e.event_artist, e.event_length)
+        OR s IS DISTINCT FROM e
 ) AS found
 GROUP BY difference
 ORDER BY difference;
