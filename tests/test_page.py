@@ -21,7 +21,7 @@ from trees import MOMENT, Tree, event, query, song
 import sparkify_bulk
 from sparkify_bulk.database.connection import Connection, connect
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
-from sparkify_bulk.reporting import facts, figures, page
+from sparkify_bulk.reporting import facts, figures, page, parts
 from sparkify_bulk.reporting.periods import MOST
 
 DAY_MS = 86_400_000
@@ -192,8 +192,8 @@ def test_marks_that_turn_text_around_are_shown(database: str, tree: Tree, tmp_pa
     sparkify_bulk.reload(tree.root, dsn=database)
     shown = text(written(database, tmp_path))
     assert "a\\u202eb\\tc" in shown
-    assert "x" * page.TEXT_LENGTH + "…" in shown
-    assert "x" * (page.TEXT_LENGTH + 1) not in shown
+    assert "x" * parts.TEXT_LENGTH + "…" in shown
+    assert "x" * (parts.TEXT_LENGTH + 1) not in shown
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
