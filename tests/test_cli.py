@@ -455,7 +455,8 @@ def test_help_needs_no_heavy_modules() -> None:
 @pytest.mark.parametrize("command", ["reload", "load", "verify", "plan"])
 def test_too_small_an_address_space_is_refused_with_advice(command: str, committed: Path) -> None:
     """Libraries would abort in it, without a word that helps."""
-    limited = f"ulimit -v 800000; exec {COMMAND} {command} {committed} --dsn host=/nowhere"
+    words = [COMMAND, command, str(committed), "--dsn", "host=/nowhere"]
+    limited = "ulimit -v 800000; exec " + shlex.join(words)
     done = subprocess.run(["/bin/sh", "-c", limited], check=False, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "address space is limited to 781 MB" in done.stderr

@@ -19,7 +19,7 @@ import sparkify_bulk
 from sparkify_bulk.reporting import metrics
 
 PAGE = (ROOT / "docs" / "nightly.md").read_text()
-BIN = str(Path(sys.executable).parent)
+BIN = Path(sys.executable).parent
 INSTALLED = "/opt/sparkify-bulk/bin"
 METRICS = "/var/lib/prometheus/node-exporter/sparkify_bulk.prom"
 
@@ -29,6 +29,14 @@ def block(start: str) -> str:
     found = re.search(rf"```\w+\n({re.escape(start)}\n.*?)```", PAGE, re.DOTALL)
     assert found, start
     return found[1]
+
+
+def linked(folder: Path) -> str:
+    """Name the command's folder by a link: this checkout's path may need quotes."""
+    link = folder / "bin"
+    if not link.exists():
+        link.symlink_to(BIN)
+    return str(link)
 
 
 def crontab() -> list[str]:
@@ -42,7 +50,7 @@ def test_systemd_verifies_the_units(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze") or lack("systemd-analyze is not installed")
     for kind in ("service", "timer"):
         name = f"sparkify-bulk.{kind}"
-        unit = block(f"# /etc/systemd/system/{name}").replace(INSTALLED, BIN)
+        unit = block(f"# /etc/systemd/system/{name}").replace(INSTALLED, linked(tmp_path))
         (tmp_path / name).write_text(unit)
     done = subprocess.run(
         [analyze, "verify", "--man=no", "--recursive-errors=no",
@@ -78,7 +86,7 @@ def home(database: str, committed: Path, tmp_path: Path) -> Path:
 
 def as_cron_does(home: Path, command: str) -> subprocess.CompletedProcess[str]:
     """Run a line of the crontab by sh, in the environment that crontab(5) describes."""
-    here = command.replace(INSTALLED, BIN).replace(
+    here = command.replace(INSTALLED, linked(home)).replace(
         "/etc/sparkify-bulk.toml", f"{home}/settings.toml"
     )
     assert here != command
