@@ -354,7 +354,7 @@ def _list_kinds(
 def _is_same(store: Store, path: str, known: Known) -> bool:
     """Compare a file's content with what the ledger has; one that can't be read is read later."""
     try:
-        return digest_file(store, path) == known.digest
+        return digest_file(store, path, known.size) == known.digest
     except UNREADABLE:
         return False
 

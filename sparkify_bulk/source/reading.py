@@ -134,14 +134,17 @@ def _refuse_packed(head: bytes, packing: Packing) -> None:
         raise UnreadableError(f"it is {inner} within {packing}; unpack it once: {unpack} FILE")
 
 
-def digest_file(store: Store, path: str) -> bytes:
+def digest_file(store: Store, path: str, size: int) -> bytes:
     """Return the digest that the ledger keeps of a file: of its parts' digests, in their order.
+
+    Args:
+        store: where it is.
+        path: its path there.
+        size: its bytes, which decide of its parts.
 
     Raises:
         OSError, UnreadableError: the file can't be read.
     """
-    with store.open(path) as file:
-        size = file.size
     return join_digests([_digest(store, path, *part) for part in parts_of(store, path, size)])
 
 
