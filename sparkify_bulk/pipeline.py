@@ -35,6 +35,7 @@ from sparkify_bulk.report import Report
 from sparkify_bulk.run import commit, open_run, stop_watch
 from sparkify_bulk.settings import Settings, schemas
 from sparkify_bulk.source.batches import KINDS, Kind
+from sparkify_bulk.source.input import EXPECTED_FILES
 from sparkify_bulk.source.listing import Listing
 from sparkify_bulk.source.manifest import (
     Known,
@@ -342,11 +343,10 @@ def _list_kinds(
         )
     if not any(manifest.look_ahead(1) + manifest.same for manifest in manifests.values()):
         roots = " or ".join(manifest.root for manifest in manifests.values())
-        hint = "files end in .json, .jsonl or .ndjson, also with .gz or .zst behind"
         left_out = describe_left_out((m.root, m.left_out) for m in manifests.values())
         raise UsageError(
             f"no song or log files in {roots}",
-            hint=f"{hint}. Left out: {left_out}" if left_out else hint,
+            hint=EXPECTED_FILES + (f". Left out: {left_out}" if left_out else ""),
         )
     return manifests
 

@@ -6,8 +6,8 @@ from itertools import chain, islice
 
 from sparkify_bulk.doctor.findings import Finding, NotAskedError, Subject, some
 from sparkify_bulk.source.batches import Kind
-from sparkify_bulk.source.input import EXPECTED_FOLDERS
-from sparkify_bulk.source.listing import LeftOut, escape
+from sparkify_bulk.source.input import EXPECTED_FILES, EXPECTED_FOLDERS
+from sparkify_bulk.source.listing import PACKED, LeftOut, escape
 from sparkify_bulk.source.manifest import describe_left_out
 from sparkify_bulk.source.store import Store
 from sparkify_bulk.source.stores import join, open_store
@@ -55,9 +55,8 @@ def _look_at_tree(subject: Subject, kind: Kind, address: str | None, option: str
     left_out = describe_left_out([(store.address, contents.left_out)])
     left_out = f"left out: {left_out}" if left_out else ""
     if not contents.files:
-        hint = "files end in .json, .jsonl or .ndjson, also with .gz or .zst behind"
         found = f"no files in {escape(store.address)}"
-        return Finding("warning", f"{found}; {left_out}" if left_out else found, hint)
+        return Finding("warning", f"{found}; {left_out}" if left_out else found, EXPECTED_FILES)
     files = count(contents.files, "file")
     found = f"{'the first ' * more}{files}, {readable_size(contents.size)}"
     if left_out:
@@ -74,7 +73,7 @@ def _contents(store: Store) -> _Contents:
         for entry in islice(entries, _MOST_FILES):
             found.files += 1
             found.size += entry.size
-            is_packed = entry.path.lower().endswith((".gz", ".zst"))
+            is_packed = entry.path.lower().endswith(PACKED)
             found.unpacked += entry.size * (_COMPRESSED_RATIO if is_packed else 1)
             if not store.may_read(entry.path):
                 found.unreadable.append(escape(join(store.address, entry.path)))

@@ -14,10 +14,8 @@ from itertools import islice
 
 from sparkify_bulk.source import listing
 from sparkify_bulk.source.folder_walk import EVERYTHING, Span, entry_of, found_below, walk
-from sparkify_bulk.source.listing import Entry, LeftOut, Read, clamped
+from sparkify_bulk.source.listing import PACKED, Entry, LeftOut, Read, clamped
 
-# Files of such names are rarely plain text, and not worth the attempt.
-_PACKED = (".gz", ".zst")
 # What files of JSON text in UTF-8 begin with, mostly; others are looked at more closely.
 _BEGINS_TEXT = frozenset(
     {b""} | {bytes((one, two)) for one in b"{[ \t\r\n" for two in b'"{}[] \t\r\n'}
@@ -65,8 +63,9 @@ def walk_and_read(
     flags = open_flags(follow_links=follow_links)
     read = _Reading()
     listed: list[Entry] = []
+    # What is packed by its name is rarely plain text, and not worth the attempt.
     for path, found in found_below(root, span, left_out or LeftOut(), follow_links=follow_links):
-        small = None if path.endswith(_PACKED) else _read_small(found.path, flags)
+        small = None if path.endswith(PACKED) else _read_small(found.path, flags)
         if small and not listed and read.size < _BYTES and len(read.paths) < listing.FILES:
             read.add(path, small)
             continue
@@ -92,7 +91,7 @@ def read_small(root: str, paths: Sequence[str], *, follow_links: bool) -> tuple[
     read = _Reading()
     places = []
     for place, path in enumerate(paths):
-        small = None if path.endswith(_PACKED) else _read_small(f"{root}/{path}", flags)
+        small = None if path.endswith(PACKED) else _read_small(f"{root}/{path}", flags)
         if small:
             read.add(path, small)
             places.append(place)

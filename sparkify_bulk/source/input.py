@@ -10,6 +10,9 @@ EXPECTED_FOLDERS = (
     "If they are elsewhere, use --songs DIR and --logs DIR."
 )
 
+# What to do where there is nothing to read.
+EXPECTED_FILES = "files end in .json, .jsonl or .ndjson, also with .gz or .zst behind"
+
 Address = str | PathLike[str]
 
 

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from array import array
 
 # What an input file's name ends in, in any case. What a file is its first bytes tell.
+PACKED = (".gz", ".zst")
 SUFFIXES = tuple(
-    ending + packing for ending in (".json", ".jsonl", ".ndjson") for packing in ("", ".gz", ".zst")
+    ending + packing for ending in (".json", ".jsonl", ".ndjson") for packing in ("", *PACKED)
 )
 # What desktops, editors, version control and Spark put beside files: counted, but not warned of.
 _COMMON_FOLDERS = (".git", ".svn", ".ipynb_checkpoints", ".snapshot", "__MACOSX")
