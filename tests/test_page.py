@@ -404,7 +404,7 @@ def test_the_page_is_of_one_moment(
 
     def disturbed(connection: Connection, statement: str, **parameters: Any) -> Any:
         found = rows(connection, statement, **parameters)
-        if statement == "report/run":
+        if statement == "ledger/run":
             query(loaded, "DELETE FROM sparkify.songplays")
             query(loaded, "DELETE FROM sparkify_ledger.rejects")
         return found

@@ -15,7 +15,7 @@ from sparkify_bulk.loading import state
 from sparkify_bulk.settings import Schemas
 
 HISTORY = 30
-TOP = 10
+_LONGEST_NAME = 300
 EXAMPLES = 5
 # What hashes the songs of some million plays without a temporary file.
 _WORK_MEM = "64MB"
@@ -87,11 +87,13 @@ def read(connection: Connection, names: Schemas, run_id: int | None) -> Facts:
         connection.execute(sql.SQL("SET LOCAL work_mem = {}").format(_WORK_MEM))
         if exists:
             _see(connection, names.star)
-            connection.execute(statements.read("report/lock_star"))
+            connection.execute(statements.read("session/lock_star"))
         _see(connection, names.ledger)
         run = _run(connection, names.ledger, run_id)
         history = _rows(connection, "ledger/list_runs", limit=HISTORY)
-        rejects = _rows(connection, "report/rejects", run_id=run["run_id"], limit=EXAMPLES)
+        rejects = _rows(
+            connection, "ledger/rejects_by_reason", run_id=run["run_id"], limit=EXAMPLES
+        )
         _see(connection, names.star)
         star = _star(connection) if exists else None
     return Facts(run["moment"], names.star, run, history, rejects, star)
@@ -120,9 +122,9 @@ def _run(connection: Connection, schema: str, run_id: int | None) -> Row:
             f"no run is on record in the schema {schema}",
             hint="make a star with sparkify-bulk reload DATA, or name another by --schema",
         )
-    for run in _rows(connection, "report/run", run_id=run_id):
+    for run in _rows(connection, "ledger/run", run_id=run_id):
         return run
-    (known,) = _rows(connection, "report/known_runs")
+    (known,) = _rows(connection, "ledger/known_runs")
     if run_id is None or not known["runs"]:
         raise UsageError(
             f"no load or reload that has ended is on record in the schema {schema}",
@@ -135,18 +137,27 @@ def _run(connection: Connection, schema: str, run_id: int | None) -> Row:
 
 
 def _star(connection: Connection) -> Star:
-    plays = _rows(connection, "report/plays")
-    (sizes,) = _rows(connection, "report/sizes")
-    new_users = _rows(connection, "report/new_users")
+    plays = _rows(connection, "analysis/page/plays")
+    (sizes,) = _rows(connection, "analysis/page/sizes")
+    new_users = _rows(connection, "analysis/page/new_users")
     return Star(
         days=[row for row in plays if row["day"]],
         hours={(row["weekday"], row["hour"]): row["plays"] for row in plays if not row["day"]},
         new_users={row["day"]: row["users"] for row in new_users},
-        songs=_rows(connection, "report/top_songs", limit=TOP),
-        artists=_rows(connection, "report/top_artists", limit=TOP),
-        locations=_rows(connection, "report/top_locations", limit=TOP),
+        songs=_ranks(connection, "analysis/most_played_songs", name="song", artist="artist"),
+        artists=_ranks(connection, "analysis/page/most_played_artists", name="artist"),
+        locations=_ranks(connection, "analysis/top_locations", name="location"),
         sizes=sizes,
     )
+
+
+def _ranks(connection: Connection, statement: str, **columns: str) -> list[Row]:
+    """Return the plays of each row that a statement finds, and some of its columns, renamed."""
+    return [
+        {"plays": row["plays"]}
+        | {name: row[column] and row[column][:_LONGEST_NAME] for name, column in columns.items()}
+        for row in _rows(connection, statement)
+    ]
 
 
 def _rows(connection: Connection, statement: str, **parameters: Any) -> list[Row]:  # noqa: ANN401
