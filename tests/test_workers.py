@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from graphlib import CycleError
 
 import pytest
-from trees import query
+from trees import Tree, event, query, read_star, song
 
+import sparkify_bulk
 from sparkify_bulk.loading.workers import Step, Worker, Workers, open_workers
 
 
@@ -63,3 +64,18 @@ def test_a_step_is_measured_over_the_connection_it_works_over(
     assert query(database, busy) == [(2000000,)]
     assert booked.server_cpu_seconds
     assert elsewhere.server_cpu_seconds == 0
+
+
+def test_workers_that_share_no_memory_make_the_same_star(
+    database: str, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plays are staged first then, and matched with their songs by the server."""
+    tree.songs("a.json", song(), song(2))
+    tree.logs("a.json", *[event(number) for number in range(20)])
+    shared = sparkify_bulk.reload(tree.root, dsn=database)
+    star = read_star(database)
+    monkeypatch.setattr(Workers, "share_memory", False)
+    report = sparkify_bulk.reload(tree.root, dsn=database)
+    assert read_star(database) == star
+    names = [[phase.name for phase in run.phases] for run in (shared, report)]
+    assert ["match songplays" in phases for phases in names] == [False, True]
