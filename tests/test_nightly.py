@@ -143,7 +143,8 @@ def test_the_crontab_of_the_first_pages_runs_as_it_stands(
     """Under cron the line loads the star that the service names; nothing is there to mail."""
     found = re.findall(r"```cron\n(.*)\n```", (ROOT / name).read_text())
     (line,) = found
-    done = as_cron_does(home, line.split(maxsplit=5)[5].replace("/srv/sparkify", str(committed)))
+    command = line.split(maxsplit=5)[5].replace("/srv/sparkify", shlex.quote(str(committed)))
+    done = as_cron_does(home, command)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT count(*) FROM sparkify.songplays").fetchone() == (2110,)
