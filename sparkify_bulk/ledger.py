@@ -26,7 +26,7 @@ from sparkify_bulk.source.names import root_name
 
 @dataclass(frozen=True, slots=True)
 class OpenReject:
-    """A rejected record that hasn't been settled."""
+    """A rejected record that hasn't been resolved."""
 
     reject_id: int
     kind: Kind
@@ -87,7 +87,7 @@ def refuse_other_version(connection: Connection, names: Schemas) -> None:
         raise SparkifyBulkError(
             f"the ledger in {names.ledger} was made by another version of sparkify-bulk: "
             f"{', '.join(lacking)}",
-            hint="keep it under another name, and make star and ledger anew from the files:\n"
+            hint="rename it, and rebuild star and ledger from the files:\n"
             f"ALTER SCHEMA {names.ledger} RENAME TO {names.ledger}_old;\n"
             "sparkify-bulk reload DATA",
         )
@@ -251,12 +251,12 @@ def keep_rejects(connection: Connection, run_id: int) -> int:
     return moved.rowcount
 
 
-def carry_settled(connection: Connection, run_id: int) -> None:
-    """Let rejects of a load stay settled that were settled when their file was read before.
+def carry_resolved(connection: Connection, run_id: int) -> None:
+    """Let rejects of a load stay resolved that were resolved when their file was read before.
 
     The ledger's schema must be in sight, with the run's rejects, and without its files yet.
     """
-    connection.execute(statements.read("ledger/carry_settled"), {"run_id": run_id})
+    connection.execute(statements.read("ledger/carry_resolved"), {"run_id": run_id})
 
 
 def complete_run(connection: Connection, run_id: int, report: Report, *, exit_code: int) -> None:
@@ -282,7 +282,7 @@ def holder(connection: Connection, schema: str) -> str:
     except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege):
         row = None
     if row is None:
-        return "a run that is not on record yet"
+        return "a run that is not recorded yet"
     run_id, command, started_at, host, pid, user = row
     since = f"{started_at:%Y-%m-%d %H:%M:%S %Z}"
     return f"run {run_id} ({command}, by {user} on {host}, pid {pid}, since {since})"
@@ -330,10 +330,10 @@ def open_rejects(connection: Connection, schema: str, run_id: int | None) -> Ite
         yield OpenReject(**row)
 
 
-def settle_rejects(connection: Connection, run_id: int, reject_ids: list[int]) -> None:
-    """Mark rejects as settled by a run. The ledger's schema must be in sight."""
+def resolve_rejects(connection: Connection, run_id: int, reject_ids: list[int]) -> None:
+    """Mark rejects as resolved by a run. The ledger's schema must be in sight."""
     connection.execute(
-        statements.read("ledger/settle_rejects"), {"run_id": run_id, "reject_ids": reject_ids}
+        statements.read("ledger/resolve_rejects"), {"run_id": run_id, "reject_ids": reject_ids}
     )
 
 

@@ -162,7 +162,7 @@ def load(settings: Settings, watch: Watch | None = None, listers: Listers | None
         # 6. commit
         with run.phases.phase("commit"):
             _keep_rejects(run)
-            ledger.carry_settled(run.publisher, run.run_id)
+            ledger.carry_resolved(run.publisher, run.run_id)
             ledger.keep_files(run.publisher)
             unsee_staging(run.publisher)
             _complete(run, star=run.schemas.star)
@@ -222,13 +222,13 @@ def replay(
         target = prepare_staging(run, {})
         # 2. stage rejects
         with run.phases.phase("stage rejects"), run.control.transaction():
-            staged, settled = _stage_rejects(run, target, run_id, repaired)
+            staged, resolved = _stage_rejects(run, target, run_id, repaired)
         # 3. merge
         with run.phases.phase("merge"):
             _merge_live(run, target, staged, last)
         # 4. commit
         with run.phases.phase("commit"):
-            ledger.settle_rejects(run.publisher, run.run_id, settled)
+            ledger.resolve_rejects(run.publisher, run.run_id, resolved)
             unsee_staging(run.publisher)
             _complete(run, star=run.schemas.star)
             _publish(run)
@@ -373,9 +373,8 @@ def _tell_moved(run: Run, manifest: Manifest) -> None:
     others = ledger.other_roots(run.control, run.schemas.ledger, manifest.kind, manifest.root)
     if others:
         logger.warning(
-            "All %s files below %s are read: the star was made of files below %s so far. If that "
-            "folder was moved or is mounted elsewhere now, reload once, or see docs/rules.md on "
-            "folders that move",
+            "All %s files below %s are read as new: so far the star was loaded from %s. If the "
+            'folder was moved, reload once, or see "Which files a load reads" in docs/rules.md',
             manifest.kind,
             root_name(manifest.root),
             others[0],
@@ -423,7 +422,7 @@ def _count_rows(run: Run, last: ledger.Published) -> dict[str, int]:
     if changed := state.changed_by_hand(rows, last):
         logger.warning(
             "Rows of the star were changed by hand after run %d: %s; sparkify-bulk verify DATA "
-            "names them, reload DATA makes the star anew from the files",
+            "shows them, reload DATA rebuilds the star",
             last.run_id,
             changed,
         )
@@ -434,7 +433,7 @@ def _stage_rejects(
     run: Run, target: Target, run_id: int | None, repaired: Mapping[int, bytes] | None
 ) -> tuple[Counts, list[int]]:
     """Stage the rejects that are good now; return the rows sent, and the rejects' numbers."""
-    staged, settled = Counts(), []
+    staged, resolved = Counts(), []
     rejects = ledger.open_rejects(run.control, run.schemas.ledger, run_id)
     if repaired is not None:
         rejects = (r.mended(repaired[r.reject_id]) for r in rejects if r.reject_id in repaired)
@@ -443,8 +442,8 @@ def _stage_rejects(
             counts, good = _stage_kind_again(run, target, [r for r in some if r.kind == kind], kind)
             enter(run.report, kind, counts)
             staged += counts
-            settled += good
-    return staged, settled
+            resolved += good
+    return staged, resolved
 
 
 def _stage_kind_again(
@@ -453,7 +452,7 @@ def _stage_kind_again(
     """Stage rejects of one kind; return how many records these are, and the numbers of the good."""
     counts = Counts()
     names: list[str] = []
-    settled: list[int] = []
+    resolved: list[int] = []
     parts: list[Extract] = []
     for reject in rejects:
         part = retry(kind, len(names), reject.offset, reject.raw)
@@ -467,11 +466,11 @@ def _stage_kind_again(
             accepted=part.frame.height,
         )
         names.append(reject.file)
-        settled.append(reject.reject_id)
+        resolved.append(reject.reject_id)
         parts.append(part)
     if parts:
         counts += stage_again(run.control, target, kind, concat_frames(parts), names)
-    return counts, settled
+    return counts, resolved
 
 
 def _keep_aside(_: Worker, run: Run, target: Target, staged: Counts) -> None:
@@ -489,7 +488,7 @@ def _keep_rejects(run: Run) -> None:
     kept = ledger.keep_rejects(run.publisher, run.run_id)
     rejected = run.report.input.songs.rejected + run.report.input.events.rejected
     if not kept == rejected == run.report.rejects.count:
-        raise BooksError(f"{rejected} records were rejected, {kept} are on record")
+        raise BooksError(f"{rejected} records were rejected, but the ledger has {kept}")
 
 
 def _complete(run: Run, star: str) -> None:
@@ -552,11 +551,12 @@ def _check_dependents(run: Run) -> Sequence[str]:
         return ()
     names = ", ".join(found)
     if run.settings.drop_dependents:
-        logger.warning("The reload will drop what hangs on the old star: %s", names)
+        logger.warning("The reload will drop these dependent objects: %s", names)
         return found
     raise SparkifyBulkError(
-        f"a reload would leave behind what hangs on the star in {run.schemas.star}: {names}",
-        hint="drop it before the reload, or by --drop-dependents, and make it again afterwards; "
+        "a reload can't carry over these objects that depend on the star in "
+        f"{run.schemas.star}: {names}",
+        hint="drop them first, or use --drop-dependents, and create them again afterwards; "
         "or use load",
     )
 

@@ -115,7 +115,7 @@ def _take_lock(publisher: Connection, control: Connection, names: Schemas, secon
         who = f"{ledger.holder(control, names.ledger)}, still after {seconds:g} s"
     raise StarBusyError(
         f"the star in {names.star} is held by {who}",
-        hint="run again when it has ended, or wait for that with --wait SECONDS",
+        hint="run again when it has ended, or use --wait SECONDS",
     )
 
 
@@ -193,7 +193,9 @@ def commit(run: Run) -> None:
     except psycopg.OperationalError as error:
         if not is_passing(error) or not _was_published(run):
             raise
-        logger.warning("The connection was lost at the end, but the ledger says: all committed")
+        logger.warning(
+            "The connection was lost during COMMIT; the ledger shows that the run was committed"
+        )
     run.report.published = True
 
 
@@ -217,8 +219,9 @@ def _was_published(run: Run) -> bool:
                 break
             time.sleep(_SETTLE_PAUSE_SECONDS)
     raise DatabaseError(
-        "the connection was lost while the run was committed, and the server can't be asked",
-        hint=f"when it is back, sparkify-bulk runs tells what became of run {run.run_id}; "
+        "the connection was lost during COMMIT, and the server can't be reached to check the "
+        "result",
+        hint=f"when the server is back, sparkify-bulk runs shows how run {run.run_id} ended; "
         "to run again is safe in any case",
         passing=True,
     )
@@ -229,7 +232,7 @@ def _tidy(run: Run) -> None:
     try:
         clear(run.control, run.schemas)
     except (psycopg.Error, SparkifyBulkError):
-        logger.warning("What the run staged could not be removed; the next run will")
+        logger.warning("Staging tables could not be removed; the next run removes them")
 
 
 def clear(control: Connection, names: Schemas) -> None:

@@ -44,10 +44,10 @@ class Settings:
         jobs: parallel workers.
         max_rejects: more rejects than this end the run, star untouched; None for no limit.
         max_shrink: a reload that leaves songplays, songs or users smaller by more than this share
-            ends, star untouched; 1 allows all.
+            ends, star untouched; 1 switches the check off.
         max_age: the star is stale if its newest event is older than this; None for no limit.
         create_database: make the database if it doesn't exist.
-        drop_dependents: a reload drops what hangs on the old star and can't follow the switch.
+        drop_dependents: a reload drops the dependent objects that it can't carry over.
         switch_patience: seconds a reload waits for readers of the old star before it gives up.
         follow_links: follow symbolic links below the folders.
         wait: seconds to wait for another run on the star to end; 0 to give up at once.

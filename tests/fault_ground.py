@@ -485,9 +485,7 @@ FAULTS = {
     "SIGTERM": Fault(terminate, frozenset({143}), everywhere=True),
     "SIGINT": Fault(interrupt, frozenset({130}), everywhere=True),
     # The second one may meet a process that is ending, which Python lets die of it: 130 to a shell.
-    "SIGINT twice": Fault(
-        interrupt_twice, frozenset({130, -signal.SIGINT}), everywhere=True
-    ),
+    "SIGINT twice": Fault(interrupt_twice, frozenset({130, -signal.SIGINT}), everywhere=True),
     "server crashed": Fault(crash_server, frozenset({DATABASE, REJECTED})),
     "server restarted": Fault(restart_server, frozenset({DATABASE, REJECTED})),
     "sessions ended": Fault(end_sessions, frozenset({DATABASE, REJECTED})),

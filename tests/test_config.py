@@ -77,15 +77,15 @@ def test_all_that_is_wrong_in_the_file_is_named_at_once(file: Path) -> None:
     done = run("runs", folder=file.parent)
     assert done.returncode == 2
     for complaint in (
-        "jbos is no setting (did you mean jobs?)",
-        "max_rejects is no setting (did you mean max-rejects?)",
+        "jbos is not a setting (did you mean jobs?)",
+        "max_rejects is not a setting (did you mean max-rejects?)",
         "max-age: '36' is an invalid duration",
         "quiet: must be true or false",
         "jobs: can't be True",
         "wait: can't be [1]",
-        "[lod] is no command (did you mean load?)",
+        "[lod] is not a command (did you mean load?)",
         "[load] rehash: must be true or false",
-        "[rejects.replay] runn is no setting (did you mean run?)",
+        "[rejects.replay] runn is not a setting (did you mean run?)",
         "[bench] contender: can't be 'floor'",
     ):
         assert complaint in done.stderr
@@ -95,7 +95,7 @@ def test_variables_that_are_no_setting_are_named(tmp_path: Path) -> None:
     """Config complains of variables that are misspelt, and of values that can't be, at once."""
     done = run("config", SPARKIFY_BULK_JOBBS="2", SPARKIFY_BULK_WAIT="long", folder=tmp_path)
     assert done.returncode == 2
-    assert "SPARKIFY_BULK_JOBBS is no setting (did you mean SPARKIFY_BULK_JOBS?)" in done.stderr
+    assert "SPARKIFY_BULK_JOBBS is not a setting (did you mean SPARKIFY_BULK_JOBS?)" in done.stderr
     assert "wait: 'long' is not a valid float" in done.stderr
     assert done.stderr.count("'long'") == 1
     assert "retries" in done.stdout
@@ -128,7 +128,7 @@ def test_a_file_that_is_no_toml_is_refused(file: Path) -> None:
     file.write_text("schema = music\n")
     done = run("runs", folder=file.parent)
     assert done.returncode == 2
-    assert "no TOML" in done.stderr
+    assert "not valid TOML" in done.stderr
     assert "line 1" in done.stderr
 
 
@@ -144,5 +144,5 @@ def test_a_file_that_others_may_have_written_is_not_used(file: Path, others: str
         pytest.skip("only root can give a file away")
     done = run("runs", folder=file.parent)
     assert done.returncode == 2
-    assert "belongs to somebody else" in done.stderr
+    assert "belongs to another user" in done.stderr
     assert run("--config", "sparkify-bulk.toml", "config", folder=file.parent).returncode == 0

@@ -320,7 +320,7 @@ def test_too_little_room_fails(database: str, small: Tree, monkeypatch: pytest.M
     monkeypatch.setattr("sparkify_bulk.doctor.room.is_here", lambda _: False)
     elsewhere = of(look(database, small.root), "disk")
     assert elsewhere.status == "not asked"
-    assert "can't be known: the server is elsewhere; a reload needs about" in elsewhere.found
+    assert "can't be checked: the server is elsewhere; a reload needs about" in elsewhere.found
 
 
 # --- rights ---------------------------------------------------------------------------------------

@@ -425,7 +425,7 @@ def test_a_false_server_is_told_no_password(home: Path, words: list[str]) -> Non
         with impostor(server.socket_dir, server.port) as heard:
             done = run(*words, SPARKIFY_BULK_HOME=str(long), PGPASSWORD="s3cr3t")
         assert done.returncode == 4, done.stdout
-        assert f"{server.socket_dir} belongs to somebody else" in done.stderr
+        assert f"{server.socket_dir} belongs to another user" in done.stderr
         assert heard == []
     finally:
         shutil.rmtree(server.socket_dir)

@@ -569,8 +569,8 @@ def test_a_bomb_is_stopped(
     (reject,) = rejects
     assert reject.reason == "unreadable_file"
     assert reject.detail == (
-        "the file can't be read to its end: it expands more than 5-fold; if that is right, unpack "
-        "it first"
+        "the file can't be read to its end: it expands to more than 5 times its size; if this is "
+        "correct, unpack it first"
     )
     assert 2 in frame["item_in_session"].to_list()
     assert frame.height < 500

@@ -85,7 +85,7 @@ def test_a_second_run_is_told_who_holds_the_star_and_the_first_one_ends_well(
         code = second.end()
         TOTALS.fired += code == BUSY
         assert code == BUSY, second.said()
-        assert "run 2" in second.said() or "not on record yet" in second.said()
+        assert "run 2" in second.said() or "not recorded yet" in second.said()
         run.go()
         assert run.end() == REJECTED, run.said()
         assert read_star(dsn) == ground.after
@@ -170,7 +170,7 @@ def test_a_lost_answer_to_commit_is_settled_by_asking_the_ledger(
             relay.swallow = True
             run.go()
             assert run.end() == REJECTED, run.said()
-            assert "the ledger says: all committed" in run.said()
+            assert "the ledger shows that the run was committed" in run.said()
         TOTALS.fired += relay.cuts > 0
         assert relay.cuts
         assert read_star(dsn) == ground.after

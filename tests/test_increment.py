@@ -306,7 +306,7 @@ def test_folders_with_the_same_names_sizes_and_times_do_not_pass_for_each_other(
     report = sparkify_bulk.load(other.root, dsn=star)
     assert read_files(report) == (4, 0)
     assert len(read_star(star)["songplays"]) == 2 * plays
-    assert f"the star was made of files below {tree.log_folder} so far" in caplog.text
+    assert f"so far the star was loaded from {tree.log_folder}" in caplog.text
     caplog.clear()
     for folder in (tree, other, Tree(tmp_path / "other" / ".." / "data")):
         assert read_files(sparkify_bulk.load(folder.root, dsn=star)) == (0, 4)
@@ -692,7 +692,7 @@ def replay(dsn: str, **options: Any) -> Report:
 
 
 def rejects(dsn: str) -> list[tuple[int, bool]]:
-    """Return each reject's number, and whether it is settled."""
+    """Return each reject's number, and whether it is resolved."""
     return query(
         dsn, "SELECT reject_id, settled_by IS NOT NULL FROM sparkify_ledger.rejects ORDER BY 1"
     )
@@ -707,7 +707,7 @@ def rejected(star: str, tree: Tree) -> str:
     return star
 
 
-def test_repaired_rejects_are_loaded_and_settled_the_others_stay(
+def test_repaired_rejects_are_loaded_and_resolved_the_others_stay(
     rejected: str, tmp_path: Path
 ) -> None:
     """Of an exported file, what was mended is loaded; what wasn't stays open, and says so."""
@@ -720,7 +720,7 @@ def test_repaired_rejects_are_loaded_and_settled_the_others_stay(
     ]
     documents[0]["raw"] = lines(event(6, userId="66")).decode()
     out.write_text("\n".join(json.dumps(document) for document in documents))
-    assert "settled by" not in command("rejects", "--dsn", rejected).output
+    assert "resolved by" not in command("rejects", "--dsn", rejected).output
     done = command(
         "rejects", "replay", "--dsn", rejected, "--repaired", str(out), "--json", "--quiet"
     )
@@ -730,12 +730,12 @@ def test_repaired_rejects_are_loaded_and_settled_the_others_stay(
     assert report["input"]["events"]["inserted"] == 1
     assert report["input"]["events"]["rejected"] == 1
     assert rejects(rejected) == [(1, True), (2, False)]
-    assert "settled by" in command("rejects", "--dsn", rejected).output
+    assert "resolved by" in command("rejects", "--dsn", rejected).output
     assert (66,) in query(rejected, "SELECT user_id FROM sparkify.users")
 
 
 def test_replaying_twice_changes_nothing(rejected: str) -> None:
-    """A settled reject isn't loaded again, and one that is still bad is counted again."""
+    """A resolved reject isn't loaded again, and one that is still bad is counted again."""
     mended = {1: lines(event(6))}
     first = replay(rejected, repaired=mended)
     assert changes(first) == {"users": (0, 1), "time": (1, 0), "songplays": (1, 0)}
@@ -797,16 +797,18 @@ def test_a_log_that_grows_every_night_keeps_its_bad_line_open_once(star: str, tr
     assert (states(star, run_id), replay(star).rejects.count) == (["open"], 1)
 
 
-def test_a_reject_that_was_settled_stays_settled_while_its_log_grows(star: str, tree: Tree) -> None:
+def test_a_reject_that_was_resolved_stays_resolved_while_its_log_grows(
+    star: str, tree: Tree
+) -> None:
     """The same bytes in the same place are no new reject; other bytes there are; so is a reload."""
     tree.logs("3.json", event(4), BROKEN_PLAY)
     sparkify_bulk.load(tree.root, dsn=star)
-    settled = replay(star, repaired={1: lines(event(6))}).run_id
+    resolved = replay(star, repaired={1: lines(event(6))}).run_id
     for night in range(2):
         tree.logs("3.json", event(4), BROKEN_PLAY, event(5 + night), *[b"{torn"] * night)
         run_id = sparkify_bulk.load(tree.root, dsn=star).run_id
-    assert states(star, run_id) == ["settled", "open"]
-    assert f"settled by {settled}" in command("rejects", "--dsn", star).output
+    assert states(star, run_id) == ["resolved", "open"]
+    assert f"resolved by {resolved}" in command("rejects", "--dsn", star).output
     assert replay(star).rejects.count == 1
     tree.logs("3.json", event(4), BROKEN_PLAY.replace(b"{", b"{ "), event(5))
     assert states(star, sparkify_bulk.load(tree.root, dsn=star).run_id or 0) == ["open"]

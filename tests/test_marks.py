@@ -166,7 +166,7 @@ def test_a_view_of_what_a_dead_run_left_is_not_dropped(database: str, small: Tre
     for story in STORIES:
         with pytest.raises(SparkifyBulkError, match="view seen depends on table") as caught:
             story(database, small)
-        assert "drop what depends on them" in caught.value.hint
+        assert "drop the objects that depend on them" in caught.value.hint
     assert objects(database) == before
     query(database, "DROP VIEW public.seen")
     reload(database, small)
@@ -262,7 +262,7 @@ def test_a_column_that_was_added_is_not_lost(database: str, small: Tree) -> None
     query(database, "ALTER TABLE sparkify.users ADD COLUMN nick name")
     query(database, "UPDATE sparkify.users SET nick = 'Ada'")
     for story in (reload, load):
-        with pytest.raises(SparkifyBulkError, match=r"not its own: users\.nick") as caught:
+        with pytest.raises(SparkifyBulkError, match=r"added columns: users\.nick") as caught:
             story(database, small)
         drop = 'ALTER TABLE "sparkify"."users" DROP COLUMN "nick";'
         assert caught.value.hint.endswith(drop)

@@ -517,7 +517,7 @@ def test_rejects_that_are_not_all_on_record_fail_the_run(
     tree.logs("b.json", event(8), BAD)
     before = read_star(star, surrogate=True)
     monkeypatch.setattr("sparkify_bulk.ledger.keep_rejects", lambda *_: 0)
-    with pytest.raises(BooksError, match="1 records were rejected, 0 are on record"):
+    with pytest.raises(BooksError, match="1 records were rejected, but the ledger has 0"):
         run(command, tree.root, dsn=star)
     assert read_star(star, surrogate=True) == before
 
@@ -560,7 +560,7 @@ def test_a_new_star_whose_files_are_not_on_record_is_not_published(
     """Files that vanish from the new ledger table fail the run: a load would read them again."""
     before = read_star(star, surrogate=True)
     monkeypatch.setattr("sparkify_bulk.ledger.complete_files", lambda _: 1)
-    with pytest.raises(BooksError, match="2 files were put on record, 1 are there"):
+    with pytest.raises(BooksError, match="2 files were written to the ledger, but it has 1"):
         sparkify_bulk.reload(tree.root, dsn=star)
     assert read_star(star, surrogate=True) == before
 

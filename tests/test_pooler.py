@@ -225,6 +225,6 @@ def test_the_doctor_tells_of_a_pooler(pooled: str, tree: Tree) -> None:
     for _ in range(2):
         diagnosis = checks.diagnose(dsn=pooled, schema="sparkify", **folders)
         (found,) = [f.found for f in diagnosis.findings if f.name == "connections"]
-        assert re.match(r"a pooler is in between: a run takes \d+ of its", found)
+        assert re.match(r"connected through a pooler: a run takes \d+ of its", found)
         assert diagnosis.exit_code == 0, diagnosis
         sparkify_bulk.reload(tree.root, dsn=pooled)

@@ -66,8 +66,8 @@ def test_the_last_success_stays_however_old(grown: str, tree: Tree) -> None:
     assert report["input"]["events"]["files_skipped"] == 3
 
 
-def test_rejects_settled_by_an_old_replay_go_too(grown: str) -> None:
-    """A run that settled rejects can be deleted with those."""
+def test_rejects_resolved_by_an_old_replay_go_too(grown: str) -> None:
+    """A run that resolved rejects can be deleted with those."""
     query(grown, f"UPDATE {LEDGER}.rejects SET settled_by = 2 WHERE run_id = 1")
     assert run("prune", "--older-than", "10d", "--dsn", grown).returncode == 0
     assert left(grown) == ([3, 4], [3])
@@ -78,7 +78,7 @@ def test_rejects_settled_by_an_old_replay_go_too(grown: str) -> None:
 def test_a_clock_that_jumped_neither_ends_a_prune_nor_costs_the_last_success(
     grown: str, tree: Tree, ahead: int
 ) -> None:
-    """A run from the future stays, with the runs that settled what stays; the others go."""
+    """A run from the future stays, with the runs that resolved what stays; the others go."""
     query(grown, f"UPDATE {LEDGER}.rejects SET settled_by = run_id + 1")
     for run_id in (1, 2, 3, 4):
         age(grown, run_id, timedelta(days=500))

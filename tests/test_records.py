@@ -153,10 +153,10 @@ def test_objects_within_a_damaged_record_are_no_records(text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "key", "words"),
     [
-        ('{"length": NaN}', "length", "is NaN, which JSON does not know"),
-        ('{"a": {"b": [1, -Infinity]}}', "a", "is -Infinity, which JSON does not know"),
+        ('{"length": NaN}', "length", "is NaN, which is not valid JSON"),
+        ('{"a": {"b": [1, -Infinity]}}', "a", "is -Infinity, which is not valid JSON"),
         ('{"ts": ' + "7" * 5000 + "}", "ts", "is a number of too many digits"),
-        ('{"z\\u0000\\ud800": NaN}', "z\\x00\\ud800", "is NaN, which JSON does not know"),
+        ('{"z\\u0000\\ud800": NaN}', "z\\x00\\ud800", "is NaN, which is not valid JSON"),
     ],
 )
 def test_what_is_no_number_is_named_with_its_key(value: str, key: str, words: str) -> None:

@@ -336,7 +336,7 @@ def test_verify_full_reaches_the_server_and_says_nothing(
     assert sparkify_bulk.reload(logs=tree.log_folder, dsn=dsn).status == "succeeded"
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
     found = tls(dsn)
-    assert (found.status, found.found) == ("ok", "encrypted, and who answers is verified")
+    assert (found.status, found.found) == ("ok", "encrypted, and the server is verified")
 
 
 def tls(dsn: str) -> Finding:
@@ -350,8 +350,8 @@ def tls(dsn: str) -> Finding:
     ("mode", "said"),
     [
         ("disable", "not encrypted"),
-        ("require", "who answers is not verified (sslmode=require)"),
-        ("verify-ca", "who answers is not verified (sslmode=verify-ca)"),
+        ("require", "the server is not verified (sslmode=require)"),
+        ("verify-ca", "the server is not verified (sslmode=verify-ca)"),
     ],
 )
 def test_anything_weaker_warns_for_a_server_elsewhere(

@@ -187,7 +187,7 @@ def test_the_last_lines_of_a_run_are_its_result(database: str, committed: Path) 
     done = run("reload", committed, "--dsn", database)
     result, skipped, following = done.stdout.splitlines()[-3:]
     assert re.fullmatch(r"done: 2,110 plays, 299 songs in \d+\.\d s", result)
-    assert skipped == "388 not NextSong; there already: 2 plays, 1 song"
+    assert skipped == "388 filtered (page is not NextSong); duplicates: 2 plays, 1 song"
     assert following == "next: sparkify-bulk show --dsn …"
     assert "client CPU" not in done.stdout
     done = run("load", committed, "--dsn", database, "-v")

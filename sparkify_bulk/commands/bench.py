@@ -26,7 +26,7 @@ def _complete_contender(_context: object, _parameter: object, begun: str) -> lis
     return [name for name in contenders.contenders() if name.startswith(begun)]
 
 
-@click.command(short_help="Time it against other ways, on your server.")
+@click.command(short_help="Compare its speed with other ways to load.")
 @options(
     click.argument("data", required=False, type=FOLDER, metavar="[DATA]", envvar=f"{_BENCH}DATA"),
     DSN,

@@ -69,7 +69,8 @@ def _in_working_folder() -> Path | None:
         return None
     if status.st_uid not in (os.geteuid(), 0) or status.st_mode & 0o002:
         raise UsageError(
-            f"the settings file {path.absolute()} belongs to somebody else, or all may write to it",
+            f"the settings file {path.absolute()} belongs to another user, or others can write to "
+            "it",
             hint="name it by --config if you trust it",
         )
     return path
@@ -87,7 +88,7 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise UsageError(
-            f"the settings file {path} is no TOML: {error}",
+            f"the settings file {path} is not valid TOML: {error}",
             hint='a line of it looks like this: dsn = "service=warehouse"',
         ) from None
 
@@ -111,7 +112,7 @@ def _complaints_of_tables(
             continue
         where = f"{path}{name}"
         if name not in commands:
-            yield f"[{where}] is no command{_suggestion(name, commands)}"
+            yield f"[{where}] is not a command{_suggestion(name, commands)}"
             continue
         yield from _complaints_of(context, _top(inner), parameters(commands[name]), f"[{where}] ")
         yield from _complaints_of_tables(context, commands[name], inner, f"{where}.")
@@ -125,7 +126,7 @@ def _complaints_of(
 ) -> Iterator[str]:
     for key, value in values.items():
         if key not in known:
-            yield f"{where}{key} is no setting{_suggestion(key, known)}"
+            yield f"{where}{key} is not a setting{_suggestion(key, known)}"
         elif complaint := _complaint(context, known[key], value):
             yield f"{where}{key}: {complaint}"
 
@@ -287,7 +288,7 @@ def _stray_variables(context: click.Context) -> list[str]:
     """Say of each environment variable that looks like a setting and is none."""
     known = {*_OTHER_VARIABLES, *_variables(context.find_root().command)}
     found = [name for name in os.environ if name.startswith(PREFIX) and name not in known]
-    return [f"{name} is no setting{_suggestion(name, known)}" for name in sorted(found)]
+    return [f"{name} is not a setting{_suggestion(name, known)}" for name in sorted(found)]
 
 
 def _variables(command: click.Command) -> Iterator[str]:

@@ -57,7 +57,11 @@ def stop() -> None:
 
 
 @db.command()
-@click.option("--with-password", is_flag=True, help="For programs that read no passfile=.")
+@click.option(
+    "--with-password",
+    is_flag=True,
+    help="Include the password, for programs that don't support passfile=.",
+)
 def url(*, with_password: bool) -> None:
     """Print the URL of the embedded PostgreSQL, for other programs; start it if necessary.
 
@@ -102,7 +106,10 @@ def reset(*, yes: bool) -> None:
         click.echo(f"There is nothing to delete in {embedded.default_home()}.")
         return
     if not yes and not sys.stdin.isatty():
-        raise UsageError(f"nobody can be asked whether to delete {data}", hint="say so with --yes")
+        raise UsageError(
+            f"can't ask for confirmation to delete {data}: stdin is not a terminal",
+            hint="confirm with --yes",
+        )
     question = f"Delete the embedded PostgreSQL in {data}, with every star and ledger in it?"
     if not yes and not click.confirm(question):
         click.echo("Nothing was deleted.")

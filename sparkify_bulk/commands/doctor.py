@@ -8,7 +8,7 @@ from sparkify_bulk.commands import streams
 from sparkify_bulk.commands.options import DATA, JSON, MAX_AGE, TARGET, options
 
 
-@click.command(short_help="Say what a run would meet.")
+@click.command(short_help="Check what would make a run fail.")
 @options(*DATA, *TARGET, MAX_AGE, JSON)
 def doctor(
     *,

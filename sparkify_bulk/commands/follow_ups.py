@@ -31,7 +31,7 @@ class FollowUps:
         schema: where the star lives.
         metrics: the file of metrics to write.
         page: the HTML page to write.
-        notify_command: the shell command to run, unless the run ends with 0.
+        notify_command: the shell command to run, if the exit code isn't 0.
         began: when the command began.
     """
 
@@ -97,7 +97,7 @@ class FollowUps:
         if self.page and report.run_id:
             written.append(_tried(self._write_page, self.page, report.run_id))
         elif self.page:
-            logger.warning("No page was written: the run did not come to be on record")
+            logger.warning("No page was written: the run failed before it was recorded")
         return all(written)
 
     def _write_metrics(self, path: Path, report: "Report", exit_code: int) -> None:

@@ -91,9 +91,9 @@ SCHEMA = option(
     metavar="NAME",
     default=DEFAULT_SCHEMA,
     show_default=True,
-    help="Where the star lives.",
+    help="Schema of the star.",
 )
-JSON = option("--json", "as_json", is_flag=True, help="JSON on stdout, nothing else there.")
+JSON = option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
 FOLDER = click.Path(path_type=Path)
 # What the server takes for a number: of a run, and of rows.
 RUN_NUMBER = click.IntRange(min=1, max=2**63 - 1)
@@ -124,7 +124,7 @@ MAX_SHRINK = option(
     default=DEFAULT_MAX_SHRINK,
     show_default=True,
     help="Stop a reload that leaves less: songplays, songs or users smaller by more than this "
-    "share, or any table empty that had rows. 1 allows all.",
+    "share, or any table empty that had rows. 1 switches the check off.",
 )
 CREATE = option("--create-database", is_flag=True, help="Create the database if it doesn't exist.")
 WAIT = option(
@@ -145,7 +145,7 @@ RETRIES = option(
 DROP_DEPENDENTS = option(
     "--drop-dependents",
     is_flag=True,
-    help="Drop materialized views and whatever else can't follow the switch.",
+    help="Drop materialized views and other dependents that a reload can't carry over.",
 )
 SWITCH_PATIENCE = option(
     "--switch-patience",
@@ -170,18 +170,18 @@ FOLLOW_UPS = (
         "page",
         metavar="FILE",
         type=FOLDER,
-        help="Write an HTML page about the run and the star in the end.",
+        help="Write an HTML page about the run and the star after the run.",
     ),
     option(
         "--metrics",
         metavar="FILE",
         type=FOLDER,
-        help="Write metrics for Prometheus' textfile collector in the end.",
+        help="Write metrics for Prometheus' textfile collector after the run.",
     ),
     option(
         "--notify-command",
         metavar="TEXT",
-        help="Run this, with the report on its stdin, unless the run ends with 0.",
+        help="Run this, with the report on its stdin, if the exit code isn't 0.",
     ),
 )
 TALK = (
@@ -197,7 +197,7 @@ TALK = (
         is_eager=True,
         expose_value=False,
         callback=_choose_logs,
-        help="How log lines look on stderr.",
+        help="Format of log lines on stderr.",
     ),
 )
 

@@ -49,7 +49,7 @@ _TABLE_ROWS = 100
         prefix=_QUERY,
         metavar="N",
         type=ROW_COUNT,
-        help=f"At most so many rows.  [default: {_TABLE_ROWS} in a table, else all]",
+        help=f"At most N rows.  [default: {_TABLE_ROWS} in a table, else all]",
     ),
     JSON,
 )

@@ -30,10 +30,16 @@ _TABLE_ROWS = 100
 _PART_ROWS = 1000
 # Prefixed by the command: elsewhere --limit is of runs and of queries.
 _REJECTS = f"{PREFIX}REJECTS_"
-RUN = option("--run", "run_id", metavar="N", type=RUN_NUMBER, help="Another run than the last.")
+RUN = option(
+    "--run",
+    "run_id",
+    metavar="N",
+    type=RUN_NUMBER,
+    help="Number of the run; default: the last one.",
+)
 
 
-@click.group(invoke_without_command=True, short_help="List the records that were refused.")
+@click.group(invoke_without_command=True, short_help="List the records that were rejected.")
 @options(
     RUN,
     option(
@@ -50,7 +56,7 @@ RUN = option("--run", "run_id", metavar="N", type=RUN_NUMBER, help="Another run 
         prefix=_REJECTS,
         metavar="N",
         type=ROW_COUNT,
-        help=f"At most so many.  [default: {_TABLE_ROWS} in a table, else all]",
+        help=f"At most N.  [default: {_TABLE_ROWS} in a table, else all]",
     ),
     *TARGET,
     JSON,
@@ -176,7 +182,7 @@ def _print_rejects(rows: Iterator[dict[str, Any]], *, by_reason: bool, limit: in
 
 def _state(row: dict[str, Any]) -> str:
     """Return in a word or two whether a reject can still be replayed."""
-    return f"settled by {row['settled_by']}" if row["state"] == "settled" else str(row["state"])
+    return f"resolved by {row['settled_by']}" if row["state"] == "resolved" else str(row["state"])
 
 
 @rejects.command()
@@ -203,7 +209,7 @@ def replay(
 ) -> int:
     """Load rejected records again, after the rules changed or the records were repaired.
 
-    Those that are good now are merged into the star and marked as settled; exit 3 if any is left.
+    Those that are good now are merged into the star and marked as resolved; exit 3 if any is left.
 
     Example: sparkify-bulk rejects replay --repaired rejects.ndjson
     """
@@ -228,6 +234,6 @@ def _read_repaired(path: Path) -> dict[int, bytes]:
         return {document["reject_id"]: document["raw"].encode() for document in documents}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{path} is no export of rejects: {error}",
-            hint="make one with sparkify-bulk rejects --output FILE, and mend its raw texts",
+            f"{path} is not an export of rejects: {error}",
+            hint="make one with sparkify-bulk rejects --output FILE, and repair its raw texts",
         ) from error

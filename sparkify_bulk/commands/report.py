@@ -27,7 +27,13 @@ from sparkify_bulk.settings import schemas
         show_default=True,
         help="Where the page goes; a file that exists is replaced.",
     ),
-    option("--run", "run_id", metavar="N", type=RUN_NUMBER, help="Another run than the last."),
+    option(
+        "--run",
+        "run_id",
+        metavar="N",
+        type=RUN_NUMBER,
+        help="Number of the run; default: the last one.",
+    ),
     DSN,
     SCHEMA,
 )

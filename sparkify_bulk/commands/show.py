@@ -31,7 +31,7 @@ def _complete_question(_context: object, _parameter: object, begun: str) -> list
     return [name for name in statements.questions() if name.startswith(begun)]
 
 
-@click.command(cls=_Show, short_help="Answer the star's own questions.")
+@click.command(cls=_Show, short_help="Answer ready-made questions.")
 @click.argument("question", required=False, metavar="[QUESTION]", shell_complete=_complete_question)
 @DSN
 @SCHEMA

@@ -77,14 +77,14 @@ def _gained(report: Report) -> str:
 def _skipped(report: Report) -> str:
     """Say which accepted or filtered records brought no row; empty if all did."""
     songs, events = report.input.songs, report.input.events
-    parts = [f"{events.filtered:,} not NextSong"] if events.filtered else []
+    parts = [f"{events.filtered:,} filtered (page is not NextSong)"] if events.filtered else []
     duplicates = [
         count(books.duplicates, noun)
         for books, noun in ((events, "play"), (songs, "song"))
         if books.duplicates
     ]
     if duplicates:
-        parts.append(f"there already: {', '.join(duplicates)}")
+        parts.append(f"duplicates: {', '.join(duplicates)}")
     return "; ".join(parts)
 
 

@@ -42,8 +42,8 @@ _SERVER_DEFAULTS = {
 # a server that goes down or comes up (57P). See "PostgreSQL Error Codes" in its documentation.
 _PASSING = ("08", "40001", "40P01", "53300", "57P01", "57P02", "57P03")
 _FULL = (
-    "it takes no more connections: end others, lower --jobs, or raise max_connections, or the "
-    "CONNECTION LIMIT of the role or the database"
+    "too many connections: close others, lower --jobs, or raise max_connections or the "
+    "CONNECTION LIMIT of the role or database"
 )
 # Beside the workers' own: one that works, one that holds the lock, two that fill a new star.
 _OTHER_CONNECTIONS = 4
@@ -111,7 +111,7 @@ def connect(
         if not create_database:
             raise DatabaseError(
                 f'the database "{name}" does not exist',
-                hint="CREATE DATABASE makes it, or reload or load with --create-database",
+                hint="create it with CREATE DATABASE, or use reload or load with --create-database",
             ) from None
         _create_database(maintenance, name)
         return _open(conninfo, settings)
@@ -246,7 +246,7 @@ def weak_tls(connection: Connection) -> str:
     if not connection.pgconn.ssl_in_use:
         return f"{where} is not encrypted"
     if mode != "verify-full":
-        return f"{where} is encrypted, but who answers is not verified (sslmode={mode})"
+        return f"{where} is encrypted, but the server is not verified (sslmode={mode})"
     return ""
 
 
@@ -280,13 +280,13 @@ def check_settings(connection: Session) -> None:
     if connection.refused:
         found = ", ".join(f"{name} is {value}" for name, value in connection.refused.items())
         raise DatabaseError(
-            f"{found}, and {connection.info.user} may not set it otherwise",
-            hint="an administrator does: " + " ".join(reset_statements(connection)),
+            f"{found}, and {connection.info.user} may not override it",
+            hint="have an administrator run: " + " ".join(reset_statements(connection)),
         )
     if default_is_read_only(connection):
         logger.warning(
             "default_transaction_read_only is on for this role, database or connection; the run "
-            "writes all the same"
+            "overrides it"
         )
 
 
@@ -322,7 +322,7 @@ def _create_database(maintenance: str, name: str) -> None:
     except psycopg.Error as error:
         raise DatabaseError(
             f'the database "{name}" can\'t be made: {_first_line(error)}',
-            hint="let somebody with the right CREATEDB make it",
+            hint="have a role with CREATEDB create it",
         ) from None
 
 
@@ -445,9 +445,7 @@ def _hint(error: psycopg.OperationalError) -> str:
         return f"mend {file}: a line [NAME] for each service, below it host=, dbname= and user="
     if refused := _CLOSED_DATABASE.search(said):
         user = connection.user.decode(errors="replace") if connection else "…"
-        return (
-            f'an administrator gives the right: GRANT CONNECT ON DATABASE {refused[1]} TO "{user}";'
-        )
+        return f'have an administrator run: GRANT CONNECT ON DATABASE {refused[1]} TO "{user}";'
     if connection is not None and connection.needs_password:
         return "a password is needed: give it by PGPASSWORD, ~/.pgpass or a service file"
     if connection is not None and connection.used_password:

@@ -100,7 +100,7 @@ class Server:
         """
         if not self.listens:
             raise EmbeddedServerError(
-                "the embedded PostgreSQL has no port, and so no password",
+                "the embedded PostgreSQL has no port, so it has no password",
                 hint="sparkify-bulk db start --port N gives it one",
             )
         password = quote(_read_password(_password(self.home)), safe="")
@@ -380,7 +380,7 @@ def _check_owner(folder: Path, owners: set[int]) -> None:
     is_ours = found.st_uid in owners and not found.st_mode & 0o077
     if not is_ours or not stat.S_ISDIR(found.st_mode):
         raise EmbeddedServerError(
-            f"{folder} belongs to somebody else, or is open to others",
+            f"{folder} belongs to another user, or other users can access it",
             hint="remove it, or set SPARKIFY_BULK_HOME to a folder with a shorter, plainer name",
         )
 
@@ -427,7 +427,9 @@ def _copy_programs(installed: Path, copy: Path, account: pwd.struct_passwd) -> N
     held = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         if os.fstat(held).st_uid != os.geteuid():
-            raise EmbeddedServerError(f"{partial} was taken away", hint=_ELSEWHERE)
+            raise EmbeddedServerError(
+                f"{partial} was removed while it was being written", hint=_ELSEWHERE
+            )
         whole = Path(f"/proc/self/fd/{held}/whole")
         shutil.copytree(installed, whole / package.name / installed.name, symlinks=True)
         if libraries.is_dir():
@@ -590,7 +592,7 @@ def _stop_unused(server: Server, major: int, account: pwd.struct_passwd | None) 
         (others,) = connection.execute(query).fetchone() or (0,)
     if others:
         raise EmbeddedServerError(
-            "the embedded PostgreSQL is in use, and has to be started anew for another port "
+            "the embedded PostgreSQL is in use, and must be restarted for another port "
             f"(connections: {others})",
             hint="close them, or run sparkify-bulk db stop, and try again",
         )
@@ -656,7 +658,7 @@ def _read_password(path: Path) -> str:
         with open(path, opener=lambda name, _: os.open(name, os.O_RDONLY | os.O_NOFOLLOW)) as file:
             found = os.fstat(file.fileno())
             if found.st_uid != os.geteuid() or found.st_mode & 0o077:
-                wrong = "belongs to somebody else, or others may read it"
+                wrong = "belongs to another user, or others can read it"
             elif stat.S_ISREG(found.st_mode) and (password := file.readline().rstrip("\r\n")):
                 learn(password)
                 return password

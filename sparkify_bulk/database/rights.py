@@ -73,7 +73,7 @@ def hint(found: Sequence[str]) -> str:
     """Say what an administrator has to run."""
     if not found:
         return "see docs/rights.md for the rights that each command needs"
-    lines = "an administrator gives them by this, in this database (see docs/rights.md):"
+    lines = "have an administrator run this in this database (see docs/rights.md):"
     return "\n".join([lines, *found])
 
 

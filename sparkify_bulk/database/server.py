@@ -25,7 +25,8 @@ logger = logging.getLogger("sparkify_bulk")
 _HINTS = {
     "53100": "make room on the server's disk, then run again",
     "53200": "the server is out of memory: lower --jobs, then run again",
-    "57014": "a limit of the role's (statement_timeout), or somebody (pg_cancel_backend), ended it",
+    "57014": "the statement was cancelled by statement_timeout or pg_cancel_backend; check the "
+    "role's limits, then run again",
     "55P03": "end what holds the lock, then run again",
 }
 

@@ -146,7 +146,7 @@ def ask(subject: Subject, check: Callable[[Subject], Finding]) -> Finding:
     except NotAskedError as error:
         finding = Finding("not asked", str(error))
     except psycopg.errors.InsufficientPrivilege as error:
-        finding = Finding("not asked", f"not to be seen: {message_of(error)}")
+        finding = Finding("not asked", f"no permission: {message_of(error)}")
     except psycopg.Error as error:
         finding = Finding("failure", message_of(error), "see the server's log")
     except SparkifyBulkError as error:
@@ -199,7 +199,7 @@ def has_table(subject: Subject, schema: str, table: str) -> bool:
         "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = %s", (schema,)
     ).fetchone()
     if visible == (False,):
-        raise NotAskedError(f"no right to look into the schema {schema}")
+        raise NotAskedError(f"no USAGE right on the schema {schema}")
     use_schemas(subject.server, schema)
     found = subject.server.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchone()
     return found == (True,)

@@ -60,7 +60,7 @@ def _look_at_tree(subject: Subject, kind: Kind, address: str | None, option: str
     files = count(contents.files, "file")
     found = f"{'the first ' * more}{files}, {readable_size(contents.size)}"
     if left_out:
-        hint = "see that nothing of it was meant to be loaded"
+        hint = "check that none of these files should be loaded"
         return Finding("warning", f"{found}; {left_out}", hint)
     return Finding("ok", found)
 

@@ -43,8 +43,12 @@ def disk(subject: Subject) -> Finding:
     needs = f"a reload needs {about} {size}" if needed else "no input to compare with"
     folder = _data_folder(subject)
     if folder is None:
-        where = "no right to know where" if is_here(connection) else "the server is elsewhere"
-        raise NotAskedError(f"free room can't be known: {where}; {needs}")
+        where = (
+            "no right to read the data directory's path"
+            if is_here(connection)
+            else "the server is elsewhere"
+        )
+        raise NotAskedError(f"free disk space can't be checked: {where}; {needs}")
     status = os.statvfs(folder)
     free = status.f_bavail * status.f_frsize
     found = f"{readable_size(free)} free, {needs} ({folder})"
@@ -85,7 +89,7 @@ def checkpoints(subject: Subject) -> Finding:
     found = f"{timed} timed, {requested} requested; max_wal_size is {setting_size(room)}"
     if requested > timed and requested >= _MANY_CHECKPOINTS and wanted > room:
         hint = (
-            "a checkpoint in mid-run writes pages twice; where the disk has the room:\n"
+            "checkpoints during a run cost extra writes; if the disk has room, run:\n"
             f"ALTER SYSTEM SET max_wal_size = '{setting_size(_whole_gib(wanted))}';\n"
             "SELECT pg_reload_conf();"
         )

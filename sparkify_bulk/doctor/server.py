@@ -62,8 +62,8 @@ def writes(subject: Subject) -> Finding:
         return Finding("failure", "the server is a standby", "name the primary by --dsn")
     if default_is_read_only(subject.server):
         hint = (
-            "a run writes all the same; some services set default_transaction_read_only where a "
-            "disk is full, so make sure that there is room"
+            "a run overrides this; some services set default_transaction_read_only when a disk is "
+            "full, so check free disk space"
         )
         return Finding("warning", "transactions are read-only by default", hint)
     return Finding("ok", "the server is a primary")
@@ -74,11 +74,11 @@ def session_settings(subject: Subject) -> Finding:
     server = subject.server
     if server.refused:
         found = ", ".join(f"{name} = {value}" for name, value in server.refused.items())
-        hint = "\n".join(["an administrator ends that by this:", *reset_statements(server)])
-        return Finding("failure", f"{server.info.user} can't set otherwise: {found}", hint)
+        hint = "\n".join(["have an administrator run this:", *reset_statements(server)])
+        return Finding("failure", f"{server.info.user} can't override: {found}", hint)
     overridden = rows(subject, "overridden", names=list(session.RUN))
     if not overridden:
-        return Finding("ok", "none that a run minds")
+        return Finding("ok", "none that affects a run")
     return Finding("ok", f"overridden by runs: {some([f'{n} = {v}' for n, v in overridden])}")
 
 
@@ -98,7 +98,7 @@ def rights(subject: Subject) -> Finding:
         return Finding("ok", f"{user} has all that a run needs")
     given = "\n".join(statement for _, statement in lacking)
     lacks = some([lack for lack, _ in lacking])
-    hint = f"an administrator gives it by this, in this database:\n{given}"
+    hint = f"have an administrator run this in this database:\n{given}"
     return Finding("failure", f"{user} lacks {lacks}", hint)
 
 
@@ -108,7 +108,7 @@ def tls(subject: Subject) -> Finding:
     if weakness := weak_tls(connection):
         return Finding("warning", weakness, "use sslmode=verify-full, and name sslrootcert")
     if not leads_here(connection):
-        return Finding("ok", "encrypted, and who answers is verified")
+        return Finding("ok", "encrypted, and the server is verified")
     return Finding("ok", "not needed: the connection stays on this machine")
 
 
@@ -117,7 +117,9 @@ def connections(subject: Subject) -> Finding:
     needed = connections_of_run(default_jobs())
     takes = f"a run takes {needed}"
     if is_pooled(subject.server):
-        return Finding("ok", f"a pooler is in between: {takes} of its server connections at a time")
+        return Finding(
+            "ok", f"connected through a pooler: {takes} of its server connections at a time"
+        )
     ((free,),) = rows(subject, "connections")
     if free < needed:
         hint = "end others, lower --jobs, or raise max_connections or the limit of role or database"
@@ -133,8 +135,10 @@ def clock(subject: Subject) -> Finding:
     ahead = there - (before + after) / 2
     if abs(ahead) > _CLOCK_SECONDS + (after - before) / 2:
         word = "ahead of" if ahead > 0 else "behind"
-        hint = "set both by NTP: ages and the times of runs are off by as much"
-        return Finding("warning", f"the server's is {abs(ahead):.1f} s {word} this machine's", hint)
+        hint = "synchronise both clocks by NTP; ages and run times are wrong by this much"
+        return Finding(
+            "warning", f"the server's clock is {abs(ahead):.1f} s {word} this machine's", hint
+        )
     return Finding("ok", f"they agree within {_CLOCK_SECONDS:.0f} s")
 
 

@@ -28,7 +28,7 @@ def record(subject: Subject) -> Finding:
         if not state.star_exists(subject.server, names.star):
             return Finding("ok", "no star yet")
     except SparkifyBulkError as error:
-        raise NotAskedError("there is no star that runs can work with") from error
+        raise NotAskedError("there is no usable star") from error
     last = state.require_same_run(subject.server, names)
     use_schemas(subject.server, "pg_catalog")
     rows = state.count_rows(subject.server, names.star, last)
@@ -41,16 +41,16 @@ def record(subject: Subject) -> Finding:
 def neighbours(subject: Subject) -> Finding:
     """The ledger, staging and build schemas hold only what runs made; else a run would fail."""
     marks.refuse_foreign(subject.server, subject.schemas)
-    return Finding("ok", "the schemas beside the star hold nothing of others")
+    return Finding("ok", "the ledger, staging and build schemas hold only the program's tables")
 
 
 def dependents(subject: Subject) -> Finding:
     """All that depends on the star can be carried over to the new tables of a reload."""
     stuck = switch.refusals(subject.server, (switch.Swap(subject.schemas.star, ""),))
     if stuck:
-        hint = "reload refuses; load doesn't mind. reload --drop-dependents drops them"
-        return Finding("warning", f"can't follow a reload: {some(stuck)}", hint)
-    return Finding("ok", "nothing that can't follow a reload")
+        hint = "drop them, or use reload --drop-dependents; load is not affected"
+        return Finding("warning", f"these objects stop a reload: {some(stuck)}", hint)
+    return Finding("ok", "no dependent object stops a reload")
 
 
 def lock(subject: Subject) -> Finding:
@@ -58,7 +58,7 @@ def lock(subject: Subject) -> Finding:
     if not _is_held(subject):
         return Finding("ok", "no run holds the star")
     who = ledger.holder(subject.server, subject.schemas.ledger)
-    hint = "begin the next when it has ended, or let it wait by --wait SECONDS"
+    hint = "run again when it has ended, or use --wait SECONDS"
     return Finding("warning", f"held by {who}", hint)
 
 
@@ -77,7 +77,7 @@ def leftovers(subject: Subject) -> Finding:
     found = [what for key, what in left.items() if key in still]
     if not found:
         return Finding("ok", "none")
-    hint = "nothing needs to be done: the next run removes the tables, and puts the end on record"
+    hint = "no action needed: the next run removes the tables and records these runs as ended"
     return Finding("warning", some(found), hint)
 
 

@@ -81,7 +81,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _mark_constant(name: str) -> _NoNumber:
-    return _NoNumber(f"is {name}, which JSON does not know")
+    return _NoNumber(f"is {name}, which is not valid JSON")
 
 
 def _mark_long_number(digits: str) -> int | _NoNumber:
@@ -228,7 +228,7 @@ def _blame_number(value: dict[str, Any]) -> Rejection:
             if isinstance(node, dict | list):
                 inner += node.values() if isinstance(node, dict) else node
     # It stands where a key stands a second time.
-    return Rejection("malformed_json", "a number that JSON does not know, or that is too long")
+    return Rejection("malformed_json", "a number that is not valid JSON, or is too long")
 
 
 def _shown(key: str) -> str:

@@ -42,8 +42,8 @@ def refuse_foreign(connection: Connection, names: Schemas) -> None:
     marking = [statement for _, statement in rows if statement]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     raise SparkifyBulkError(
-        f"the schemas beside the star {names.star} are kept for the loader, "
-        f"but hold what it did not make: {', '.join(found[:_NAMED])}{more}",
+        f"the ledger, staging or build schema of {names.star} holds objects that sparkify-bulk did "
+        f"not make: {', '.join(found[:_NAMED])}{more}",
         hint="\n".join([_MOVE, *([_RESTORED] if marking else []), *marking]),
     )
 
@@ -94,8 +94,8 @@ def drop_tables(connection: Connection, names: Schemas) -> None:
     except psycopg.errors.DependentObjectsStillExist as error:
         what = "; ".join((error.diag.message_detail or "").splitlines())
         raise SparkifyBulkError(
-            f"tables that runs left beside the star {names.star} can't be dropped: {what}",
-            hint="drop what depends on them, or let it look at the star's own tables; "
+            f"stale staging or build tables of {names.star} can't be dropped: {what}",
+            hint="drop the objects that depend on them, or make them use the star's own tables; "
             "then run again",
         ) from error
 

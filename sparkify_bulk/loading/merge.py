@@ -105,7 +105,7 @@ def check_staged(connection: Connection, sent: Mapping[str, int]) -> None:
     for name, rows in sent.items():
         if staged[name] != rows:
             raise BooksError(
-                f"{rows} rows were sent to {name}, but {staged[name]} are there",
+                f"{rows} rows were sent to {name}, but it has {staged[name]}",
                 hint="the server may have restarted during the run; run it again",
             )
 

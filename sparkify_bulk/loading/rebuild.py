@@ -188,11 +188,13 @@ class NewStar:
             table.rows = results["count rows"][name]
             if table.inserted != table.rows:
                 raise BooksError(
-                    f"{table.inserted} rows were merged into {name}, but {table.rows} are there"
+                    f"{table.inserted} rows were merged into {name}, but it has {table.rows}"
                 )
         files = self.counts.rows["staged_files"]
         if results["files"] != files:
-            raise BooksError(f"{files} files were put on record, {results['files']} are there")
+            raise BooksError(
+                f"{files} files were written to the ledger, but it has {results['files']}"
+            )
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ _GUARDED = ("songplays", "songs", "users")
 _TABLES: Mapping[Kind, str] = {"songs": "songs", "events": "songplays"}
 _OPTIONS: Mapping[Kind, str] = {"songs": "--songs DIR", "events": "--logs DIR"}
 _FILES: Mapping[Kind, str] = {"songs": "song files", "events": "event logs"}
-_ALLOW = "if this is meant, allow it with --max-shrink 1"
+_ALLOW = "if this is intended, use --max-shrink 1"
 
 
 def check_input(run: Run, manifests: Mapping[Kind, Manifest]) -> None:
@@ -68,7 +68,7 @@ def check_rows(run: Run) -> None:
         raise ShrinkError(
             f"the new star is much smaller than the old one: {changes}{_filtered(run)}; "
             "the star is untouched",
-            hint=f"see that all files are there, and what they hold; {_ALLOW}",
+            hint=f"check that all files are present and complete; {_ALLOW}",
         )
 
 

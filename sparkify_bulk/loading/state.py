@@ -110,7 +110,7 @@ def _refuse_others(
         others.append(f"{stand} {'stands' if len(found) == 1 else 'stand'} there without a star")
     if others:
         raise SparkifyBulkError(
-            f"the schema {star} holds what this version of sparkify-bulk did not make: "
+            f"the schema {star} holds tables that this version of sparkify-bulk did not make: "
             + "; ".join(others),
             hint="nothing was changed; name another schema by --schema, or keep these tables under "
             f"another name, and run reload then: ALTER SCHEMA {star} RENAME TO {star}_old;",
@@ -134,9 +134,9 @@ def _refuse_added(star: str, found: Mapping[str, Mapping[str, str]]) -> None:
         )
         named = ", ".join(f"{table}.{column}" for table, column in added)
         raise SparkifyBulkError(
-            f"the star in {star} has columns that are not its own: {named}",
+            f"the star in {star} has added columns: {named}",
             hint="a reload would lose them: keep them in a table of your own, joined by the "
-            f"star's key, or in a view, and take them off the star: {drops};",
+            f"star's key, or in a view, and drop them: {drops};",
         )
 
 
@@ -206,10 +206,9 @@ def require_same_run(connection: Connection, names: Schemas) -> ledger.Published
     book = _run_of((last.run_id, last.started_at)) if last else "no run that made it"
     raise SparkifyBulkError(
         f"the star in {names.star} and its ledger in {names.ledger} do not belong together: the "
-        f"star was left by {star}, the ledger ends with {book}; one of them was restored, replaced "
-        "or lost",
-        hint="sparkify-bulk reload DATA makes both anew from the files; or restore both from one "
-        "dump",
+        f"star was last changed by {star}, but the ledger's last run is {book}; one of them was "
+        "restored, replaced or lost",
+        hint="rebuild both: sparkify-bulk reload DATA; or restore both from the same dump",
     )
 
 

@@ -278,7 +278,7 @@ def _make(connection: Connection, one: Attachment) -> None:
     except psycopg.Error as error:
         raise SparkifyBulkError(
             f"{one.name} can't be carried over to the new star: {error.diag.message_primary}",
-            hint="the star is untouched; drop it, or let the files agree with it, and run again",
+            hint="the star is untouched; drop it, or correct the files, and run again",
         ) from error
 
 
@@ -290,9 +290,9 @@ def _check_losses(names: Sequence[str], dropped: Collection[str]) -> None:
     """
     if lost := [name for name in names if name not in dropped]:
         raise SparkifyBulkError(
-            f"the switch would leave behind what hangs on the star: {', '.join(lost)}",
-            hint="the star is untouched; it came during the run: drop it, or run again with "
-            "--drop-dependents",
+            "objects that can't be carried over to the new tables were created during the run: "
+            f"{', '.join(lost)}",
+            hint="the star is untouched; drop them, or run again with --drop-dependents",
         )
 
 
@@ -345,7 +345,7 @@ def _grant_as(connection: Connection, grantor: str, one: Attachment) -> bool:
         raise
     except psycopg.Error as error:
         logger.warning(
-            "The right %s is now the owner's to take back: it couldn't be granted by %s (%s)",
+            "The right %s is now granted by the owner: it couldn't be granted by %s (%s)",
             one.name,
             grantor,
             error.diag.message_primary,

@@ -56,7 +56,7 @@ class Facts:
         schema: where the star lives.
         run: its row in the ledger; `report` may be missing where it failed.
         history: rows of the latest runs, newest first.
-        rejects: rows of `reason`, `rejects`, `settled`, `superseded`, `file`, `line`, `column`,
+        rejects: rows of `reason`, `rejects`, `resolved`, `superseded`, `file`, `line`, `column`,
             `detail`: the first few of each reason.
         star: None where there is none that this version knows.
     """
@@ -119,7 +119,7 @@ def _see(connection: Connection, schema: str) -> None:
 def _run(connection: Connection, schema: str, run_id: int | None) -> Row:
     if not ledger.exists(connection):
         raise UsageError(
-            f"no run is on record in the schema {schema}",
+            f"the ledger {schema} has no runs",
             hint="make a star with sparkify-bulk reload DATA, or name another by --schema",
         )
     for run in _rows(connection, "ledger/run", run_id=run_id):
@@ -127,11 +127,11 @@ def _run(connection: Connection, schema: str, run_id: int | None) -> Row:
     (known,) = _rows(connection, "ledger/known_runs")
     if run_id is None or not known["runs"]:
         raise UsageError(
-            f"no load or reload that has ended is on record in the schema {schema}",
+            f"the ledger {schema} has no load or reload that has ended",
             hint="run sparkify-bulk load DATA first, or name a run by --run N",
         )
     raise UsageError(
-        f"run {run_id} is not on record: there are runs {known['first']} to {known['last']}",
+        f"there is no run {run_id}: the ledger has runs {known['first']} to {known['last']}",
         hint="sparkify-bulk runs lists them",
     )
 

@@ -11,7 +11,9 @@ EXPECTED_FOLDERS = (
 )
 
 # What to do where there is nothing to read.
-EXPECTED_FILES = "files end in .json, .jsonl or .ndjson, also with .gz or .zst behind"
+EXPECTED_FILES = (
+    "file names must end in .json, .jsonl or .ndjson, optionally followed by .gz or .zst"
+)
 
 Address = str | PathLike[str]
 

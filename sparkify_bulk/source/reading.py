@@ -78,7 +78,8 @@ class Text:
             self._unpacked += len(data)
             if self._unpacked > MAX_EXPANSION * self.size + CHUNK_BYTES:
                 raise UnreadableError(
-                    f"it expands more than {MAX_EXPANSION}-fold; if that is right, unpack it first"
+                    f"it expands to more than {MAX_EXPANSION} times its size; if this is correct, "
+                    "unpack it first"
                 )
             return data
         wanted = min(CHUNK_BYTES, self._stop - self._position)

@@ -1,11 +1,11 @@
--- The rejects of one run, filtered by reason and file if these are given. state: settled if a
+-- The rejects of one run, filtered by reason and file if these are given. state: resolved if a
 -- replay has resolved it; superseded if the file was read again by another run, or the run
 -- failed; else open.
 SELECT
     r.run_id, r.file, r.line, r."offset", r."column", r.reason, r.detail, r.raw, r.reject_id, r.kind,
     r.settled_by,
     CASE
-        WHEN r.settled_by IS NOT NULL THEN 'settled'
+        WHEN r.settled_by IS NOT NULL THEN 'resolved'
         WHEN f.run_id IS NULL THEN 'superseded'
         ELSE 'open'
     END AS state

@@ -14,8 +14,8 @@ WITH old AS (
 DELETE FROM rejects
 WHERE run_id IN (SELECT old.run_id FROM old)
     AND run_id NOT IN (
-        SELECT settled.settled_by
-        FROM rejects AS settled
-        WHERE settled.settled_by IS NOT NULL
-            AND settled.run_id NOT IN (SELECT old.run_id FROM old)
+        SELECT resolved.settled_by
+        FROM rejects AS resolved
+        WHERE resolved.settled_by IS NOT NULL
+            AND resolved.run_id NOT IN (SELECT old.run_id FROM old)
     );

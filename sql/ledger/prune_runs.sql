@@ -10,5 +10,5 @@ WHERE started_at < %(before)s
         WHERE kept.status IN ('succeeded', 'succeeded_with_rejects') AND kept.command <> 'verify'
     )
     AND run_id NOT IN (
-        SELECT settled.settled_by FROM rejects AS settled WHERE settled.settled_by IS NOT NULL
+        SELECT resolved.settled_by FROM rejects AS resolved WHERE resolved.settled_by IS NOT NULL
     );

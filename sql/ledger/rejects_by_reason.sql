@@ -4,7 +4,7 @@
 SELECT
     reason,
     rejects,
-    settled,
+    resolved,
     superseded,
     left(file, 300) AS file,
     line,
@@ -14,7 +14,7 @@ FROM (
     SELECT
         r.reason, r.file, r.line, r."column", r.detail, r.reject_id,
         count(*) OVER (PARTITION BY r.reason) AS rejects,
-        count(r.settled_by) OVER (PARTITION BY r.reason) AS settled,
+        count(r.settled_by) OVER (PARTITION BY r.reason) AS resolved,
         count(*) FILTER (WHERE r.settled_by IS NULL AND f.run_id IS NULL)
             OVER (PARTITION BY r.reason) AS superseded,
         row_number() OVER (PARTITION BY r.reason ORDER BY r.reject_id) AS place
