@@ -164,7 +164,7 @@ def tables_table(report: Mapping[str, Any]) -> Table | None:
 def rejects_by_reason(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Return rejects by reason, with examples of each."""
     return [
-        {"reason": reason, "rejects": first["rejects"], "settled": first["settled"],
+        {"reason": reason, "rejects": first["rejects"], "resolved": first["resolved"],
          "superseded": first["superseded"], "examples": Table(
              ("file", "line", "column", "detail"),
              [(row["file"], row["line"], row["column"], row["detail"]) for row in (first, *rest)],
