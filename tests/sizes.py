@@ -23,7 +23,7 @@ MARKS = (
     "full: only with --full",
 )
 # Of the examples of a property, and of what else is done many times.
-PART = 8
+PART = 10
 _is_full = False
 
 

@@ -62,6 +62,7 @@ def copied(ground: Ground, *changes: str) -> str:
 # --- end to end -----------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_the_command_compares_all_contenders(
     database: str, connection: Connection, tmp_path: Path
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_live_star_is_left_alone(
     assert connection.execute(query).fetchall() == before
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_leaves_no_schema_and_no_process(
     database: str, connection: Connection, tmp_path: Path, number: int, code: int

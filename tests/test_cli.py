@@ -161,6 +161,7 @@ def reload_to_its_switch(dsn: str, data: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_a_run_cleanly(
     database: str, committed: Path, connection: Connection, sent: signal.Signals, code: int
@@ -187,6 +188,7 @@ def test_signals_end_a_run_cleanly(
     assert connection.execute("SELECT count(*) FROM sparkify.songplays").fetchone() == (2110,)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_second_signal_ends_a_run_at_once(
     database: str, committed: Path, connection: Connection, sent: signal.Signals, code: int
@@ -495,6 +497,7 @@ def test_a_long_list_of_rejects_is_not_held_in_memory(database: str, tree: Tree)
         assert int(done.stderr.split()[-1]) < 110 * 1024, words
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_change_no_run(database: str, tree: Tree, closed: str) -> None:
     """The run is done, and its code says so; what only prints fails where it can't."""

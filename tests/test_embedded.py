@@ -224,6 +224,7 @@ def test_nobody_else_gets_in(started: embedded.Server) -> None:
     assert ask(started.dsn, "SHOW listen_addresses") == ""
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", ['it\'s a "folder" $HOME', "a,b", "back\\slash", "x" * 100])
 def test_any_name_will_do(home: Path, name: str) -> None:
     """A home with any name works; where it can't be a socket's, that is in a short private folder.
@@ -408,6 +409,7 @@ def impostor(folder: Path, port: int) -> Iterator[list[bytes]]:
         thread.join(10)
 
 
+@pytest.mark.every(2)
 @pytest.mark.skipif(not IS_ROOT, reason="gives a folder to another account")
 @pytest.mark.parametrize(
     "words",

@@ -559,7 +559,7 @@ def sample_star(module_database: str, sample: Path) -> Star:
     return star
 
 
-@pytest.mark.covering
+@pytest.mark.every(4)
 @pytest.mark.parametrize("command", ["reload", "load"])
 @pytest.mark.parametrize("twist", TWISTS)
 def test_the_real_sample_in_any_layout_is_the_same_star(

@@ -82,6 +82,7 @@ def pooled(request: pytest.FixtureRequest, server: Server, database: str) -> Ite
                 process.terminate()
 
 
+@pytest.mark.every(2)
 def test_a_star_is_loaded_and_rebuilt_through_a_pooler(
     pooled: str, database: str, tree: Tree, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -127,6 +128,7 @@ def left_in_sessions(pooled: str) -> list[object]:
     return found
 
 
+@pytest.mark.every(2)
 def test_nothing_is_left_in_a_session_that_a_pooler_lends_to_others(
     pooled: str, database: str, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +161,7 @@ def test_nothing_is_left_in_a_session_that_a_pooler_lends_to_others(
     assert len(cleared) > 10
 
 
+@pytest.mark.every(2)
 def test_settings_are_set_in_each_transaction_that_a_pooler_lends(
     pooled: str, database: str, tree: Tree
 ) -> None:
@@ -191,6 +194,7 @@ def test_settings_are_set_in_each_transaction_that_a_pooler_lends(
     }
 
 
+@pytest.mark.every(2)
 def test_the_lock_holds_through_a_pooler_and_is_let_go(
     pooled: str, database: str, tree: Tree
 ) -> None:

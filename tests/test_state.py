@@ -120,6 +120,7 @@ LOST = {
 }
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("statement", LOST)
 def test_a_star_without_its_ledger_or_its_run_is_refused_until_a_reload(
     star: str, tree: Tree, statement: str
