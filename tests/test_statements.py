@@ -1,6 +1,7 @@
 """The SQL files: each runs as it stands, where the README says."""
 
 import datetime as dt
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -86,11 +87,9 @@ def prepare(connection: Connection, *, keys: bool) -> None:
     connection.execute("SET search_path = staging")
     for name in staging.TABLES:
         connection.execute(statements.read(f"staging/{name}"))
-    for name in NAMES:
-        expected = sql.SQL("CREATE TABLE {} (LIKE star.{})")
-        connection.execute(
-            expected.format(sql.Identifier(f"expected_{name}"), sql.Identifier(name))
-        )
+    for side, name in itertools.product(("found", "expected"), NAMES):
+        compared = sql.SQL("CREATE TABLE {} (LIKE star.{})")
+        connection.execute(compared.format(sql.Identifier(f"{side}_{name}"), sql.Identifier(name)))
     connection.execute(sql.SQL("SET search_path = star"))
     connection.execute(statements.read("schema/last_load"))
     ledger.make_ledger(connection, Schemas("star", "build", "staging", "ledger"))
