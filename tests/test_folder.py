@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from array import array
 from hashlib import sha256
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 from waiting import PATIENCE_SECONDS
 
-from sparkify_bulk.source import folder_read, listing
+from sparkify_bulk.source import folder_processes, folder_read, listing
 from sparkify_bulk.source.folder_processes import Beside
 from sparkify_bulk.source.folder_read import list_files, read_small, walk_and_read
 from sparkify_bulk.source.folder_walk import EVERYTHING, Span, cut, walk
@@ -230,6 +232,21 @@ def test_where_no_process_starts_it_is_done_here(
     expected = sorted(paths(listed(folder, readers)))
     monkeypatch.setattr("sys.executable", None)
     assert sorted(paths(listed(folder, readers))) == expected
+
+
+def test_processes_beside_load_little() -> None:
+    """They begin before all else: with the modules that list and read, and nothing that is slow."""
+    script = folder_processes._SCRIPT.replace("\nanswer()", "\nprint(*sys.modules)")  # noqa: SLF001
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], check=True, capture_output=True, text=True
+    )
+    loaded = set(done.stdout.split())
+    rooms = {name.removeprefix("sparkify_bulk.source.") for name in loaded if "sparkify" in name}
+    assert rooms == {
+        "sparkify_bulk", "sparkify_bulk.source", "listing", "folder_processes", "folder_read",
+        "folder_walk",
+    }  # fmt: skip
+    assert not {"dataclasses", "pathlib", "inspect"} & loaded
 
 
 def test_a_process_that_dies_is_an_error(folder: Path) -> None:
