@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from _shared import numbers, parser, show
 
 from sparkify_bulk.extract.batch import extract
-from sparkify_bulk.extract.counts import Books
+from sparkify_bulk.extract.counts import add_up
 from sparkify_bulk.source.manifest import make_manifest
 from sparkify_bulk.source.stores import open_store
 
@@ -93,11 +93,12 @@ def _read(data: bytes) -> tuple[float, int, int]:
         accepted = rejected = 0
         began = time.process_time()
         for batch in make_manifest("events", open_store(folder)).batches:
-            books = Books(batch.files)
-            for part in extract(batch, books):
+            counts = []
+            for part in extract(batch):
+                counts.append(part.counts())
                 accepted += part.frame.height
                 rejected += len(part.rejects)
-            books.close()
+            add_up(batch.files, counts)
         return time.process_time() - began, accepted, rejected
 
 

@@ -75,16 +75,18 @@ def _read(kind: str, folder: str, jobs: int) -> None:
     """List, read and parse as a run does."""
     # Not in the measured part.
     from sparkify_bulk.extract.batch import extract  # noqa: PLC0415
-    from sparkify_bulk.extract.counts import Books  # noqa: PLC0415
+    from sparkify_bulk.extract.counts import add_up  # noqa: PLC0415
     from sparkify_bulk.settings import Settings  # noqa: PLC0415
     from sparkify_bulk.source.batches import KINDS, Batch  # noqa: PLC0415
     from sparkify_bulk.source.manifest import begin_listing, make_manifest  # noqa: PLC0415
     from sparkify_bulk.source.stores import open_store  # noqa: PLC0415
 
     def accepted(batch: Batch) -> int:
-        books = Books(batch.files)
-        found = sum(part.frame.height for part in extract(batch, books))
-        books.close()
+        found, counts = 0, []
+        for part in extract(batch):
+            found += part.frame.height
+            counts.append(part.counts())
+        add_up(batch.files, counts)
         return found
 
     folders = [Path(folder) if kind == one else None for one in KINDS]

@@ -23,7 +23,7 @@ from sparkify_bulk.errors import BooksError
 from sparkify_bulk.extract import batch as extracting
 from sparkify_bulk.extract import fast as fast_path
 from sparkify_bulk.extract.batch import extract
-from sparkify_bulk.extract.counts import Books, Extract
+from sparkify_bulk.extract.counts import Extract, add_up
 from sparkify_bulk.extract.rejects import Reject
 from sparkify_bulk.extract.salvage import salvage
 from sparkify_bulk.extract.segments import Segment
@@ -50,11 +50,12 @@ def read(
     rejects: list[Reject] = []
     books: list[SimpleNamespace] = []
     for batch in manifest.batches:
-        counts = Books(batch.files)
-        for part in extract(batch, counts):
+        counts = []
+        for part in extract(batch):
+            counts.append(part.counts())
             frames.append(part.frame)
             rejects.extend(part.rejects)
-        books.extend(SimpleNamespace(**row) for row in counts.close().rows(named=True))
+        books.extend(SimpleNamespace(**row) for row in add_up(batch.files, counts).rows(named=True))
     for count in books:
         assert count.records == count.accepted + count.filtered + count.rejected
     rejects.sort(key=lambda reject: (reject.file, reject.offset or 0))
@@ -503,7 +504,7 @@ def test_a_file_that_vanished_is_a_reject(tree: Tree) -> None:
     tree.logs("b.json", event(2))
     (batch,) = make_manifest("events", open_store(tree.log_folder)).batches
     gone.unlink()
-    parts = list(extract(batch, Books(batch.files)))
+    parts = list(extract(batch))
     assert [reject.reason for part in parts for reject in part.rejects] == ["unreadable_file"]
     assert sum(part.frame.height for part in parts) == 1
 
@@ -518,7 +519,7 @@ def test_what_took_a_files_place_is_not_read(tree: Tree, what: str) -> None:
         os.mkfifo(path)
     else:
         path.symlink_to("/dev/zero")
-    (part,) = extract(batch, Books(["a.json"]))
+    (part,) = extract(batch)
     assert [reject.reason for reject in part.rejects] == ["unreadable_file"]
 
 
@@ -527,7 +528,7 @@ def test_a_file_that_shrank_is_read_to_its_end(tree: Tree) -> None:
     path = tree.logs("a.json", *RECORDS)
     (batch,) = make_manifest("events", open_store(tree.log_folder)).batches
     path.write_bytes(lines(*RECORDS[:2]))
-    (part,) = extract(batch, Books(["a.json"]))
+    (part,) = extract(batch)
     assert (part.frame.height, part.rejects) == (2, [])
 
 
@@ -615,8 +616,7 @@ def test_records_that_do_not_add_up_fail_the_file(tree: Tree) -> None:
     """Each is accepted, filtered or rejected; the error names the file that lacks some."""
     tree.logs("a.json", event(1), event(2))
     batch = Batch(0, "events", open_store(tree.log_folder), "a.json", 0)
-    books = Books(batch.files)
-    (part,) = extract(batch, Books(batch.files))
-    books.enter(replace(part, frame=part.frame.head(1)))
+    (part,) = extract(batch)
+    short = replace(part, frame=part.frame.head(1))
     with pytest.raises(BooksError, match="2 records, but 1 accepted, 0 filtered and 0"):
-        books.close()
+        add_up(batch.files, [short.counts()])

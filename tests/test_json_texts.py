@@ -17,7 +17,7 @@ from trees import event, song
 
 from sparkify_bulk.extract import batch as extracting
 from sparkify_bulk.extract.batch import extract
-from sparkify_bulk.extract.counts import Books
+from sparkify_bulk.extract.counts import add_up
 from sparkify_bulk.extract.decoder import MAX_DEPTH
 from sparkify_bulk.extract.records import decode_records
 from sparkify_bulk.extract.rejects import Reject
@@ -47,11 +47,14 @@ def read(kind: Kind, root: Path, *, slowly: bool) -> Outcome:
     rejects: list[Reject] = []
     books: list[tuple[int, ...]] = []
     for batch in make_manifest(kind, open_store(root)).batches:
-        counts = Books(batch.files)
-        for part in extract(batch, counts, slowly=slowly):
+        counts = []
+        for part in extract(batch, slowly=slowly):
+            counts.append(part.counts())
             frames.append(part.frame)
             rejects.extend(part.rejects)
-        fates = counts.close().select("records", "accepted", "filtered", "rejected", "bytes")
+        fates = add_up(batch.files, counts).select(
+            "records", "accepted", "filtered", "rejected", "bytes"
+        )
         books += fates.rows()
     rejects.sort(key=lambda reject: (reject.file, reject.offset or 0))
     rows = sorted(repr(row) for row in pl.concat(frames).rows())

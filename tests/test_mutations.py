@@ -10,7 +10,7 @@ from sizes import share
 from trees import Tree, event, song
 
 from sparkify_bulk.extract.batch import extract
-from sparkify_bulk.extract.counts import Books
+from sparkify_bulk.extract.counts import add_up
 from sparkify_bulk.source.batches import Batch, Kind
 from sparkify_bulk.source.stores import open_store
 from sparkify_bulk.transform.rules import RULES
@@ -85,18 +85,17 @@ def read(
     kind: Kind, root: Path, names: list[str], *, slowly: bool
 ) -> tuple[pl.DataFrame, list[tuple[int, bytes, int]]]:
     """Extract files, whose books must balance; return rows; and file, bytes, offset of rejects."""
-    books = Books(names)
+    counts = []
     frames = [pl.DataFrame(schema=RULES[kind].typed)]
     rejects = []
-    for part in extract(
-        Batch(0, kind, open_store(root), "\0".join(names), 0), books, slowly=slowly
-    ):
+    for part in extract(Batch(0, kind, open_store(root), "\0".join(names), 0), slowly=slowly):
+        counts.append(part.counts())
         frames.append(part.frame)
         for reject in part.rejects:
             assert reject.offset is not None
             rejects.append((reject.file, reject.raw, reject.offset))
     rows = pl.concat(frames)
-    for index, count in enumerate(books.close().rows(named=True)):
+    for index, count in enumerate(add_up(names, counts).rows(named=True)):
         assert count["records"] == count["accepted"] + count["filtered"] + count["rejected"]
         assert count["accepted"] == rows.filter(pl.col("file") == index).height
         assert count["rejected"] == sum(file == index for file, *_ in rejects)

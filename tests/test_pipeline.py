@@ -34,7 +34,7 @@ from sparkify_bulk.errors import (
     UsageError,
 )
 from sparkify_bulk.extract.batch import extract
-from sparkify_bulk.extract.counts import Books, Extract
+from sparkify_bulk.extract.counts import Extract
 from sparkify_bulk.extract.records import decode_records
 from sparkify_bulk.loading import batches, merge, staging
 from sparkify_bulk.loading.context import Unwatched, Watch
@@ -331,9 +331,9 @@ def test_an_interrupt_ends_a_batch_under_way(
     begun = threading.Event()
     deadline = time.monotonic() + 60
 
-    def endless(batch: Batch, books: Books, *, slowly: bool = False) -> Iterator[Extract]:
+    def endless(batch: Batch, *, slowly: bool = False) -> Iterator[Extract]:
         del slowly
-        (part,) = extract(batch, books)
+        (part,) = extract(batch)
         assert part.rejects == []
         while time.monotonic() < deadline:
             begun.set()

@@ -6,11 +6,12 @@ salvage path, which decodes record by record, keeps the good ones and names each
 accept the same records and read the same values: where a key stands twice, the first counts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import polars as pl
 
-from sparkify_bulk.extract.counts import Books, Extract, concat_frames, numbers
+from sparkify_bulk.extract.counts import Extract, FileRead, concat_frames, numbers
 from sparkify_bulk.extract.fast import Fast, parse_fast
 from sparkify_bulk.extract.gather import gather
 from sparkify_bulk.extract.plain_lines import sort_lines
@@ -24,27 +25,28 @@ from sparkify_bulk.transform.rules import RULES, Rules
 SALVAGE_BYTES = 64 * 2**10
 
 
-def extract(batch: Batch, books: Books, *, slowly: bool = False) -> Iterator[Extract]:
+def extract(batch: Batch, *, slowly: bool = False) -> Iterator[Extract]:
     """Yield the records of a batch, a buffer at a time.
 
     Args:
         batch: the files, or the part of a file, to read.
-        books: of its files; kept while reading.
         slowly: take the salvage path throughout.
     """
+    for found, reads in gather(batch):
+        known: Sequence[FileRead] = reads
+        for part in _extract(found, batch, slowly=slowly):
+            yield replace(part, reads=known)
+            known = ()
+
+
+def _extract(
+    found: Packed | list[Segment] | Reject, batch: Batch, *, slowly: bool
+) -> Iterator[Extract]:
     rules = RULES[batch.kind]
-    for found in gather(batch, books):
-        if isinstance(found, Reject):
-            empty = pl.DataFrame(schema=rules.typed)
-            one = numbers({found.file: 1})
-            extracts = iter([Extract(empty, one, numbers({}), [found])])
-        elif slowly:
-            extracts = salvage(apart(found), rules, batch)
-        else:
-            extracts = _parse(found, rules, batch)
-        for part in extracts:
-            books.enter(part)
-            yield part
+    if isinstance(found, Reject):
+        empty = pl.DataFrame(schema=rules.typed)
+        return iter([Extract(empty, numbers({found.file: 1}), numbers({}), [found])])
+    return salvage(apart(found), rules, batch) if slowly else _parse(found, rules, batch)
 
 
 def _parse(found: Packed | list[Segment], rules: Rules, batch: Batch) -> Iterator[Extract]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
+from itertools import starmap
+from typing import NamedTuple
 
-from sparkify_bulk.extract.counts import Books
+from sparkify_bulk.extract.counts import FileRead
 from sparkify_bulk.extract.records import MAX_RECORD_BYTES, end_of_whole_records
 from sparkify_bulk.extract.rejects import Reject, reject_file
 from sparkify_bulk.extract.segments import Packed, Segment
@@ -12,7 +14,14 @@ from sparkify_bulk.source.batches import BOUNDARY, Batch
 from sparkify_bulk.source.formats import UnreadableError
 
 
-def gather(batch: Batch, books: Books) -> Iterator[Packed | list[Segment] | Reject]:
+class Gathered(NamedTuple):
+    """What is parsed at once, or a file that can't be read; and what has become known of files."""
+
+    found: Packed | list[Segment] | Reject
+    reads: list[FileRead]
+
+
+def gather(batch: Batch) -> Iterator[Gathered]:
     """Gather what is parsed at once; a file that can't be read comes by itself."""
     files = batch.files
     left: Iterable[int] = range(len(files))
@@ -21,37 +30,42 @@ def gather(batch: Batch, books: Books) -> Iterator[Packed | list[Segment] | Reje
         if read is None:
             read, places = batch.store.read_small(files) or (None, [])
         if read and places:
-            books.take(read, places)
-            yield Packed(read.data, places, list(read.sizes), read.one_line_each)
+            columns = zip(places, read.sizes, read.modified_ns, read.digests, strict=True)
+            packed = Packed(read.data, places, list(read.sizes), read.one_line_each)
+            yield Gathered(packed, list(starmap(FileRead, columns)))
             left = sorted(set(left).difference(places))
-    gathered: list[Segment] = []
+    segments: list[Segment] = []
+    reads: list[FileRead] = []
     size = 0
     for index in left:
         began = False
         try:
-            for segment in _read_file(batch, files[index], index, books):
-                if gathered and size + len(segment.data) > reading.CHUNK_BYTES:
-                    yield gathered
-                    gathered, size = [], 0
-                gathered.append(segment)
-                size += len(segment.data)
+            for one in _read_file(batch, files[index], index):
+                if isinstance(one, FileRead):
+                    reads.append(one)
+                    continue
+                if segments and size + len(one.data) > reading.CHUNK_BYTES:
+                    yield Gathered(segments, reads)
+                    segments, reads, size = [], [], 0
+                segments.append(one)
+                size += len(one.data)
                 began = True
         # Whatever is wrong with one file must not keep the others from being read.
         except Exception as error:  # noqa: BLE001
-            yield reject_file(index, error, began=began)
-    if gathered:
-        yield gathered
+            yield Gathered(reject_file(index, error, began=began), reads)
+            reads = []
+    if segments or reads:
+        yield Gathered(segments, reads)
 
 
-def _read_file(batch: Batch, file: str, index: int, books: Books) -> Iterator[Segment]:
-    """Yield a file's whole records in segments of about a chunk of `reading`'s.
+def _read_file(batch: Batch, file: str, index: int) -> Iterator[Segment | FileRead]:
+    """Yield a file's whole records in segments of about a chunk of `reading`'s, and what it is.
 
     Raises:
         UnreadableError: it can't be read, or not to its end; its whole records were yielded before.
     """
     with reading.open_text(batch.store, file, batch.start, batch.stop) as text:
-        books.bytes[index] = text.size
-        books.modified_ns[index] = text.modified_ns
+        yield FileRead(index, text.size, text.modified_ns)
         if text.is_short:
             segments = iter([Segment(index, text.read(), batch.start, 0)])
         else:
@@ -62,7 +76,7 @@ def _read_file(batch: Batch, file: str, index: int, books: Books) -> Iterator[Se
             yield segment
         if text.damage:
             raise UnreadableError(text.damage)
-        books.digests[index] = digest.digest()
+        yield FileRead(index, digest=digest.digest())
 
 
 def _read_chunks(text: reading.Text, index: int, start: int) -> Iterator[Segment]:

@@ -11,7 +11,7 @@ import polars as pl
 
 from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.extract.batch import extract
-from sparkify_bulk.extract.counts import Books, Extract
+from sparkify_bulk.extract.counts import Extract, add_up
 from sparkify_bulk.extract.decoder import interruptible
 from sparkify_bulk.extract.rejects import Reject
 from sparkify_bulk.loading import copy
@@ -139,16 +139,17 @@ def _read(
     batch: Batch, target: Target, straight: Straight | None
 ) -> Iterator[tuple[Frames, Staged]]:
     """Yield what is to be sent of each part of a batch, and what the result is then."""
-    books = Books(batch.files)
+    counts: list[pl.DataFrame] = []
     names = ledger_names(batch.root, batch.files)
     rejected = 0
-    for part in extract(batch, books, slowly=target.slowly):
+    for part in extract(batch, slowly=target.slowly):
         frames, staged = _transform(batch, part, names, target, straight)
+        counts.append(part.counts())
         rejected += len(part.rejects)
         yield frames, staged
         if target.max_rejects is not None and rejected > target.max_rejects:
             break
-    yield _close(batch, books.close(), names, target)
+    yield _close(batch, add_up(batch.files, counts), names, target)
 
 
 def _transform(
