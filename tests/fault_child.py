@@ -65,7 +65,7 @@ POINTS = {
     "lock taken": Point(BOTH, "run", "_take_lock"),
     "run on record": Point(BOTH, "run", "_put_on_record"),
     "left-overs cleared": Point(BOTH, "run", "clear"),
-    "files listed": Point(BOTH, "pipeline", "_list_files"),
+    "files listed": Point(BOTH, "pipeline", "_list_kinds"),
     "staging made": Point(BOTH, "loading.collect", "make_staging"),
     "new tables made": Point(("reload",), "loading.rebuild", "_make_tables"),
     "songs read": Point(BOTH, "loading.batches", "stage_songs", before=True),
