@@ -77,7 +77,7 @@ class Phase:
 
 
 @dataclass(slots=True)
-class Rejects:
+class RejectCounts:
     """How many records were rejected, and why."""
 
     count: int = 0
@@ -134,7 +134,7 @@ class Report:
         default_factory=lambda: {name: TableReport() for name in NAMES}
     )
     phases: list[Phase] = field(default_factory=list)
-    rejects: Rejects = field(default_factory=Rejects)
+    rejects: RejectCounts = field(default_factory=RejectCounts)
     newest_event: datetime | None = None
     stale: bool = False
     error: str | None = None
