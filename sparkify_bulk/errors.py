@@ -8,7 +8,7 @@ SparkifyBulkError            1  the run failed
 ├── RejectLimitError         6  more rejects than allowed, star untouched
 ├── ShrinkError              8  the new star is much smaller than the old one, star untouched
 ├── QueryError               1  the server refused a query of the user's
-└── BooksError               1  the counts of a run don't balance, star untouched
+└── CountMismatchError               1  the counts of a run don't balance, star untouched
 """
 
 from typing import TYPE_CHECKING
@@ -75,18 +75,18 @@ class DatabaseError(SparkifyBulkError):
     Args:
         message: what went wrong, and where.
         hint: what to do about it; may be empty.
-        passing: it will probably have passed in a while, as a restart of the server does.
+        transient: it will probably have passed in a while, as a restart of the server does.
         unreachable: no connection could be made; that may pass, if there was one just before.
     """
 
     exit_code = 4
 
     def __init__(
-        self, message: str, *, hint: str = "", passing: bool = False, unreachable: bool = False
+        self, message: str, *, hint: str = "", transient: bool = False, unreachable: bool = False
     ) -> None:
         """Say what went wrong, what to do, and whether to try again."""
         super().__init__(message, hint=hint)
-        self.passing = passing
+        self.transient = transient
         self.unreachable = unreachable
 
 
@@ -114,7 +114,7 @@ class ShrinkError(SparkifyBulkError):
     exit_code = 8
 
 
-class BooksError(SparkifyBulkError):
+class CountMismatchError(SparkifyBulkError):
     """Rows sent, staged and merged don't add up; the star is untouched."""
 
 

@@ -18,7 +18,7 @@ import psycopg
 from sparkify_bulk import ledger
 from sparkify_bulk.database.server import open_connection
 from sparkify_bulk.database.transaction import use_schemas
-from sparkify_bulk.errors import BooksError, DatabaseError, SparkifyBulkError, UsageError
+from sparkify_bulk.errors import CountMismatchError, DatabaseError, SparkifyBulkError, UsageError
 from sparkify_bulk.extract.batch import retry
 from sparkify_bulk.extract.counts import Extract, concat_frames
 from sparkify_bulk.loading import marks, merge, shrink, state
@@ -70,7 +70,7 @@ class _Story(Protocol):
 
 
 def _retried(story: _Story) -> _Story:
-    """Let a story begin again, as a new run, where the database failed in passing.
+    """Retry a story, as a new run, after a transient database error.
 
     Nothing is published before the end, so to begin again is always safe.
     """
@@ -83,7 +83,7 @@ def _retried(story: _Story) -> _Story:
             try:
                 return story(settings, watch, listers)
             except DatabaseError as error:
-                if not error.passing and not (attempt and error.unreachable):
+                if not error.transient and not (attempt and error.unreachable):
                     raise
                 pause = _FIRST_PAUSE_SECONDS * 2**attempt
                 logger.warning("%s; trying again in %g s", error.message, pause)
@@ -243,7 +243,7 @@ def _build(run: Run, manifests: dict[Kind, Manifest], *, only_to_compare: bool =
         manifests: the files.
         only_to_compare: nothing of it will be published; read record by record.
     """
-    with open_new_star(run, manifests, slowly=only_to_compare) as star:
+    with open_new_star(run, manifests, record_by_record=only_to_compare) as star:
         # 2. stage songs
         for staged in stage_kind(run, star.workers, manifests.get("songs"), star.target):
             star.add_songs(staged)
@@ -298,10 +298,10 @@ def plan(settings: Settings) -> tuple[dict[Kind, Manifest], Estimate | None]:
     """
     names = schemas(settings.schema)
     with open_connection(settings.dsn, names.star, names.ledger) as connection:
-        grows = state.star_exists(connection, names.star)
-        if grows:
+        is_incremental = state.star_exists(connection, names.star)
+        if is_incremental:
             state.require_same_run(connection, names)
-        known = partial(ledger.known_files, connection, names.ledger) if grows else None
+        known = partial(ledger.known_files, connection, names.ledger) if is_incremental else None
         manifests = _list_kinds(settings, known)
         for manifest in manifests.values():
             manifest.look_ahead()
@@ -488,15 +488,15 @@ def _keep_rejects(run: Run) -> None:
     kept = ledger.keep_rejects(run.publisher, run.run_id)
     rejected = run.report.input.songs.rejected + run.report.input.events.rejected
     if not kept == rejected == run.report.rejects.count:
-        raise BooksError(f"{rejected} records were rejected, but the ledger has {kept}")
+        raise CountMismatchError(f"{rejected} records were rejected, but the ledger has {kept}")
 
 
 def _complete(run: Run, star: str) -> None:
     """Complete the report and the records of a run whose rows are in a star, not committed yet."""
     report = run.report
-    for books, table in ((report.input.songs, "songs"), (report.input.events, "songplays")):
-        books.inserted = report.tables[table].inserted
-        books.duplicates = books.accepted - books.inserted
+    for counts, table in ((report.input.songs, "songs"), (report.input.events, "songplays")):
+        counts.inserted = report.tables[table].inserted
+        counts.duplicates = counts.accepted - counts.inserted
     report.status = "succeeded_with_rejects" if report.rejects.count else "succeeded"
     state.name_run(run.publisher, run.schemas, run.run_id, report.started_at)
     _complete_record(run, star)

@@ -12,7 +12,7 @@ Status = Literal["succeeded", "succeeded_with_rejects", "failed"]
 
 @dataclass(slots=True)
 class InputReport:
-    """The books of one kind of input: `records = accepted + filtered + rejected`.
+    """The counts of one kind of input: `records = accepted + filtered + rejected`.
 
     `left_out` counts what the folder holds that isn't input, by reason.
     """
@@ -31,13 +31,13 @@ class InputReport:
 
 @dataclass(slots=True)
 class Inputs:
-    """The books of both kinds of input."""
+    """The counts of both kinds of input."""
 
     songs: InputReport = field(default_factory=InputReport)
     events: InputReport = field(default_factory=InputReport)
 
     def of(self, kind: Literal["songs", "events"]) -> InputReport:
-        """Return the books of one kind."""
+        """Return the counts of one kind."""
         return self.songs if kind == "songs" else self.events
 
 

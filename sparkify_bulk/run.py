@@ -19,7 +19,7 @@ from sparkify_bulk.database.connection import (
     check_settings,
     connect,
     describe,
-    is_passing,
+    is_transient,
     tell_of_pooler,
     warn_of_weak_tls,
 )
@@ -191,7 +191,7 @@ def commit(run: Run) -> None:
     try:
         run.publisher.commit()
     except psycopg.OperationalError as error:
-        if not is_passing(error) or not _was_published(run):
+        if not is_transient(error) or not _was_published(run):
             raise
         logger.warning(
             "The connection was lost during COMMIT; the ledger shows that the run was committed"
@@ -223,7 +223,7 @@ def _was_published(run: Run) -> bool:
         "result",
         hint=f"when the server is back, sparkify-bulk runs shows how run {run.run_id} ended; "
         "to run again is safe in any case",
-        passing=True,
+        transient=True,
     )
 
 

@@ -51,7 +51,7 @@ class Settings:
         switch_patience: seconds a reload waits for readers of the old star before it gives up.
         follow_links: follow symbolic links below the folders.
         wait: seconds to wait for another run on the star to end; 0 to give up at once.
-        retries: how often to begin anew when the database fails in passing, as a restart does.
+        retries: how often to retry after a transient database error, such as a restart.
         rehash: a load reads files that look unchanged, too, and compares their content.
 
     Raises:

@@ -16,7 +16,7 @@ from servers import LOCKED_ROLE, Server, running
 from trees import Tree, event, query
 
 import sparkify_bulk
-from sparkify_bulk.database.connection import check_server, connect, describe, is_passing
+from sparkify_bulk.database.connection import check_server, connect, describe, is_transient
 from sparkify_bulk.errors import DatabaseError
 
 SECRET = "correct%20horse"  # noqa: S105 - opens nothing
@@ -163,11 +163,11 @@ def test_a_server_that_takes_no_connections_yet_is_taken_to_pass() -> None:
         server.start()
         with pytest.raises(DatabaseError, match="not accepting connections") as caught:
             connect(server.dsn("postgres"))
-        assert caught.value.passing
+        assert caught.value.transient
         server.stop("fast")
         with pytest.raises(DatabaseError) as caught:
             connect(server.dsn("postgres"))
-        assert not caught.value.passing
+        assert not caught.value.transient
         assert caught.value.unreachable
 
 
@@ -191,7 +191,7 @@ def test_a_role_or_database_with_enough_connections_is_taken_to_pass(
     """Libpq gives no code where a connection is refused; the server has one all the same."""
     with pytest.raises(DatabaseError, match="too many connections") as caught:
         connect(full[what])
-    assert caught.value.passing
+    assert caught.value.transient
     assert "CONNECTION LIMIT" in caught.value.hint
 
 
@@ -206,7 +206,7 @@ def test_a_full_server_is_taken_to_pass() -> None:
                 stack.enter_context(psycopg.connect(dsn))
             with pytest.raises(DatabaseError, match=r"reserved|too many") as caught:
                 connect(dsn)
-            assert caught.value.passing
+            assert caught.value.transient
             assert "max_connections" in caught.value.hint
 
 
@@ -244,7 +244,7 @@ def test_a_run_waits_for_a_connection(server: Server, database: str, tree: Tree)
 )
 def test_what_passes_by_itself_is_known_by_its_code(code: str) -> None:
     """A lost connection, a deadlock, too many connections, a server that goes down or comes up."""
-    assert is_passing(psycopg.errors.lookup(code)())
+    assert is_transient(psycopg.errors.lookup(code)())
 
 
 @pytest.mark.parametrize(
@@ -254,11 +254,11 @@ def test_what_passes_by_itself_is_known_by_its_code(code: str) -> None:
 )  # fmt: skip
 def test_what_stays_is_not_taken_to_pass(code: str) -> None:
     """No room, no right, no such table, what somebody cancelled: a rerun would meet it again."""
-    assert not is_passing(psycopg.errors.lookup(code)())
+    assert not is_transient(psycopg.errors.lookup(code)())
 
 
 def test_a_connection_that_ends_without_a_word_is_taken_to_pass() -> None:
     """It has no code; what the driver itself objects to has none either, and stays."""
-    assert is_passing(psycopg.OperationalError("server closed the connection unexpectedly"))
-    assert not is_passing(psycopg.InterfaceError("the cursor is closed"))
-    assert not is_passing(psycopg.ProgrammingError("no result"))
+    assert is_transient(psycopg.OperationalError("server closed the connection unexpectedly"))
+    assert not is_transient(psycopg.InterfaceError("the cursor is closed"))
+    assert not is_transient(psycopg.ProgrammingError("no result"))

@@ -297,7 +297,7 @@ def test_the_password_may_be_the_users_own(home: Path) -> None:
     file.write_text(odd + "\n")
     file.chmod(0o644)
     port = free_port()
-    with pytest.raises(EmbeddedServerError, match="others may read it") as caught:
+    with pytest.raises(EmbeddedServerError, match="others can read it") as caught:
         embedded.ensure_running(home, port=port)
     assert "chmod 600" in caught.value.hint
     assert embedded.status(home) is None
@@ -380,7 +380,7 @@ def test_short_folder_must_be_private(home: Path) -> None:
     with running(long) as server:
         embedded.stop(long)
         server.socket_dir.chmod(0o755)
-        with pytest.raises(EmbeddedServerError, match="open to others"):
+        with pytest.raises(EmbeddedServerError, match="other users can access it"):
             embedded.ensure_running(long)
 
 

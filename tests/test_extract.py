@@ -19,7 +19,7 @@ from polars.testing import assert_frame_equal
 from sizes import examples
 from trees import MOMENT, Tree, event, lines, song
 
-from sparkify_bulk.errors import BooksError
+from sparkify_bulk.errors import CountMismatchError
 from sparkify_bulk.extract import batch as extracting
 from sparkify_bulk.extract import fast as fast_path
 from sparkify_bulk.extract.batch import extract
@@ -314,7 +314,7 @@ def test_a_file_cut_anywhere_gives_the_same_rows_and_rejects(
 def test_one_bad_record_leaves_the_rest_to_the_fast_path(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only a small stretch around a bad record is read slowly."""
+    """Only a small stretch around a bad record is read record by record."""
     salvaged_bytes: list[int] = []
 
     def watched(segments: list[Segment], *rest: Any) -> Extract:
@@ -333,7 +333,7 @@ def test_one_bad_record_leaves_the_rest_to_the_fast_path(
 def test_lines_with_wrong_values_leave_the_rest_to_the_fast_path(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the lines themselves are read slowly, whether Polars refuses them or their values."""
+    """Only the lines themselves, whether Polars refuses them or their values."""
     salvaged_lines: list[bytes] = []
 
     def watched(segments: list[Segment], *rest: Any) -> Any:
@@ -618,5 +618,5 @@ def test_records_that_do_not_add_up_fail_the_file(tree: Tree) -> None:
     batch = Batch(0, "events", open_store(tree.log_folder), "a.json", 0)
     (part,) = extract(batch)
     short = replace(part, frame=part.frame.head(1))
-    with pytest.raises(BooksError, match="2 records, but 1 accepted, 0 filtered and 0"):
+    with pytest.raises(CountMismatchError, match="2 records, but 1 accepted, 0 filtered and 0"):
         add_up(batch.files, [short.counts()])

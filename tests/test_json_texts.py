@@ -41,14 +41,14 @@ VERDICTS = [
 ]
 
 
-def read(kind: Kind, root: Path, *, slowly: bool) -> Outcome:
+def read(kind: Kind, root: Path, *, record_by_record: bool) -> Outcome:
     """Extract a folder's files by one of the two paths."""
     frames = [pl.DataFrame(schema=RULES[kind].typed)]
     rejects: list[Reject] = []
     books: list[tuple[int, ...]] = []
     for batch in make_manifest(kind, open_store(root)).batches:
         counts = []
-        for part in extract(batch, slowly=slowly):
+        for part in extract(batch, record_by_record=record_by_record):
             counts.append(part.counts())
             frames.append(part.frame)
             rejects.extend(part.rejects)
@@ -66,8 +66,8 @@ def read_both(kind: Kind, *files: bytes) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         for number, data in enumerate(files):
             (Path(folder) / f"{number}.json").write_bytes(data)
-        default = read(kind, Path(folder), slowly=False)
-        assert default == read(kind, Path(folder), slowly=True)
+        default = read(kind, Path(folder), record_by_record=False)
+        assert default == read(kind, Path(folder), record_by_record=True)
     rows, books, rejects = default
     for number, (records, accepted, filtered, rejected, _) in enumerate(books):
         assert records == accepted + filtered + rejected

@@ -9,7 +9,7 @@ import pytest
 from sparkify_bulk import statements
 from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.database.transaction import use_schemas
-from sparkify_bulk.errors import BooksError
+from sparkify_bulk.errors import CountMismatchError
 from sparkify_bulk.loading import merge
 from sparkify_bulk.loading.staging import TABLES
 from sparkify_bulk.tables import NAMES
@@ -150,6 +150,8 @@ def test_missing_staged_rows_end_the_run(star: Connection) -> None:
     """Fewer rows staged than sent is an error that says what to do."""
     stage_play(star, "free", None)()
     merge.check_staged(star, {"staged_songplays": 1})
-    with pytest.raises(BooksError, match="2 rows were sent to staged_songplays, but 1") as caught:
+    with pytest.raises(
+        CountMismatchError, match="2 rows were sent to staged_songplays, but it has 1"
+    ) as caught:
         merge.check_staged(star, {"staged_songplays": 2})
     assert "run it again" in caught.value.hint

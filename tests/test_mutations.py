@@ -82,13 +82,15 @@ def untouched(lines: list[bytes], after: bytes, head: int, tail: int) -> list[by
 
 
 def read(
-    kind: Kind, root: Path, names: list[str], *, slowly: bool
+    kind: Kind, root: Path, names: list[str], *, record_by_record: bool
 ) -> tuple[pl.DataFrame, list[tuple[int, bytes, int]]]:
     """Extract files, whose books must balance; return rows; and file, bytes, offset of rejects."""
     counts = []
     frames = [pl.DataFrame(schema=RULES[kind].typed)]
     rejects = []
-    for part in extract(Batch(0, kind, open_store(root), "\0".join(names), 0), slowly=slowly):
+    for part in extract(
+        Batch(0, kind, open_store(root), "\0".join(names), 0), record_by_record=record_by_record
+    ):
         counts.append(part.counts())
         frames.append(part.frame)
         for reject in part.rejects:
@@ -121,7 +123,7 @@ def test_damage_to_some_bytes_costs_no_other_record(tree: Tree, kind: Kind, seed
     names = [f"{number}.json" for number in range(len(FILES[kind]))]
     for name, lines in zip(names, FILES[kind], strict=True):
         (folder / name).write_bytes(b"\n".join(lines))
-    whole, _ = read(kind, folder, names, slowly=False)
+    whole, _ = read(kind, folder, names, record_by_record=False)
     expected = {
         line: repr(row)
         for line, row in zip(
@@ -135,7 +137,7 @@ def test_damage_to_some_bytes_costs_no_other_record(tree: Tree, kind: Kind, seed
         lines = FILES[kind][hit]
         data, head, tail = damaged(chance, b"\n".join(lines))
         (folder / names[hit]).write_bytes(data)
-        rows, rejects = read(kind, folder, names, slowly=number % 4 == 0)
+        rows, rejects = read(kind, folder, names, record_by_record=number % 4 == 0)
         for file, lines_there in enumerate(FILES[kind]):
             safe = untouched(lines_there, data, head, tail) if file == hit else lines_there
             missing = {expected[line] for line in safe} - values(rows, file)

@@ -25,7 +25,7 @@ from sparkify_bulk import run as run_module
 from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.database.server import libpq_environment
 from sparkify_bulk.errors import (
-    BooksError,
+    CountMismatchError,
     DatabaseError,
     RejectLimitError,
     ShrinkError,
@@ -331,8 +331,8 @@ def test_an_interrupt_ends_a_batch_under_way(
     begun = threading.Event()
     deadline = time.monotonic() + 60
 
-    def endless(batch: Batch, *, slowly: bool = False) -> Iterator[Extract]:
-        del slowly
+    def endless(batch: Batch, *, record_by_record: bool = False) -> Iterator[Extract]:
+        del record_by_record
         (part,) = extract(batch)
         assert part.rejects == []
         while time.monotonic() < deadline:
@@ -501,7 +501,7 @@ def test_staging_that_was_emptied_is_noticed(
         check(connection, sent)
 
     monkeypatch.setattr(merge, "check_staged", emptied)
-    with pytest.raises(BooksError, match=name):
+    with pytest.raises(CountMismatchError, match=name):
         run(command, tree.root, dsn=star, jobs=1)
     assert read_star(star, surrogate=True) == before
     assert left_behind(star) == []
@@ -517,7 +517,7 @@ def test_rejects_that_are_not_all_on_record_fail_the_run(
     tree.logs("b.json", event(8), BAD)
     before = read_star(star, surrogate=True)
     monkeypatch.setattr("sparkify_bulk.ledger.keep_rejects", lambda *_: 0)
-    with pytest.raises(BooksError, match="1 records were rejected, but the ledger has 0"):
+    with pytest.raises(CountMismatchError, match="1 records were rejected, but the ledger has 0"):
         run(command, tree.root, dsn=star)
     assert read_star(star, surrogate=True) == before
 
@@ -530,7 +530,7 @@ def test_plays_that_are_lost_where_they_are_given_songs_fail_the_run(
     monkeypatch.setattr(reductions, "CREDITS_KEPT", 0)
     fill = merge.fill
     monkeypatch.setattr(merge, "fill", lambda c, name: fill(c, name) - (name == "songplays"))
-    with pytest.raises(BooksError, match="2 songplays were staged, 1 were merged"):
+    with pytest.raises(CountMismatchError, match="2 songplays were staged, 1 were merged"):
         sparkify_bulk.reload(tree.root, dsn=star, jobs=1)
     assert read_star(star, surrogate=True) == before
 
@@ -549,7 +549,7 @@ def test_a_new_star_that_lost_rows_is_not_published(
         return rows | {name: rows[name] - 1}
 
     monkeypatch.setattr(merge, "count_rows", lossy)
-    with pytest.raises(BooksError, match=f"rows were merged into {name}"):
+    with pytest.raises(CountMismatchError, match=f"rows were merged into {name}"):
         sparkify_bulk.reload(tree.root, dsn=star)
     assert read_star(star, surrogate=True) == before
 
@@ -560,7 +560,9 @@ def test_a_new_star_whose_files_are_not_on_record_is_not_published(
     """Files that vanish from the new ledger table fail the run: a load would read them again."""
     before = read_star(star, surrogate=True)
     monkeypatch.setattr("sparkify_bulk.ledger.complete_files", lambda _: 1)
-    with pytest.raises(BooksError, match="2 files were written to the ledger, but it has 1"):
+    with pytest.raises(
+        CountMismatchError, match="2 files were written to the ledger, but it has 1"
+    ):
         sparkify_bulk.reload(tree.root, dsn=star)
     assert read_star(star, surrogate=True) == before
 
@@ -750,7 +752,7 @@ def test_a_run_that_begins_anew_waits_for_the_lock_of_the_one_before(
         begun.append(settings)
         if len(begun) == 1:
             holder.execute(key)
-            raise DatabaseError("the connection was lost", passing=True)
+            raise DatabaseError("the connection was lost", transient=True)
         threading.Thread(target=let_go).start()
         return open_run(command, settings, watch)
 
@@ -764,7 +766,7 @@ def test_a_run_that_begins_anew_waits_for_the_lock_of_the_one_before(
     [
         (DatabaseError("x"), 1),
         (DatabaseError("x", unreachable=True), 1),
-        (DatabaseError("x", passing=True), 3),
+        (DatabaseError("x", transient=True), 3),
         (SparkifyBulkError("x"), 1),
     ],
 )
@@ -790,7 +792,7 @@ def test_a_server_that_is_gone_after_it_failed_in_passing_is_waited_for(
 ) -> None:
     """It answered at first: it restarts, or another takes its place."""
     gone = DatabaseError("no answer", unreachable=True)
-    ends = iter([DatabaseError("it goes down", passing=True), gone, gone])
+    ends = iter([DatabaseError("it goes down", transient=True), gone, gone])
     report = Report("reload", datetime.now(UTC))
 
     def fail_at_first(*_: Any) -> Any:

@@ -13,7 +13,7 @@ from trees import Tree, event, query
 
 from sparkify_bulk import statements
 from sparkify_bulk.database.connection import Connection
-from sparkify_bulk.errors import BooksError
+from sparkify_bulk.errors import CountMismatchError
 from sparkify_bulk.loading import copy, staging
 from sparkify_bulk.loading.batches import Staged, stage_batch
 from sparkify_bulk.loading.staging import Target, make_staging
@@ -73,7 +73,9 @@ def test_rows_the_server_drops_are_noticed(connection: Connection) -> None:
         " FOR EACH ROW EXECUTE FUNCTION staging.forget()"
     )
     table = sql.Identifier("staging", "staged_songplays_7_0")
-    with pytest.raises(BooksError, match=r"3 rows were sent to .*staged_songplays_7_0.* took 2"):
+    with pytest.raises(
+        CountMismatchError, match=r"3 rows were sent to .*staged_songplays_7_0.* took 2"
+    ):
         copy.send(connection, table, songplays(user_id=[1, 2, 3]))
 
 

@@ -195,10 +195,10 @@ def _server(ground: Ground, *, floor: bool) -> dict[str, Any]:
 
 
 def _data(reference: Report, sizes: Sizes | None) -> dict[str, Any]:
-    books = {"songs": reference.input.songs, "events": reference.input.events}
+    counts = {"songs": reference.input.songs, "events": reference.input.events}
     read = {
-        f"{kind}_{what}": getattr(book, what)
-        for kind, book in books.items()
+        f"{kind}_{what}": getattr(numbers, what)
+        for kind, numbers in counts.items()
         for what in ("files", "bytes", "records", "rejected")
     }
     rows = {name: table.rows for name, table in reference.tables.items()}

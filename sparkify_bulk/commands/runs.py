@@ -62,7 +62,7 @@ def runs(limit: int, dsn: str | None, schema: str, *, as_json: bool) -> None:
 def _run_row(row: dict[str, Any]) -> tuple[Any, ...]:
     """Return a run as it is listed; what it had not come to is left blank."""
     report = row["report"] or {}
-    books = report.get("input", {}).values()
+    counts = report.get("input", {}).values()
     took = row["ended_at"] and (row["ended_at"] - row["started_at"]).total_seconds()
     return (
         row["run_id"],
@@ -70,7 +70,7 @@ def _run_row(row: dict[str, Any]) -> tuple[Any, ...]:
         _status(row),
         f"{row['started_at']:%Y-%m-%d %H:%M}",
         None if took is None else f"{took:.1f} s",
-        sum(book["records"] for book in books) if report else None,
+        sum(numbers["records"] for numbers in counts) if report else None,
         row["exit_code"],
         f"{row['client_user']}@{row['client_host']}",
     )

@@ -79,9 +79,9 @@ def _skipped(report: Report) -> str:
     songs, events = report.input.songs, report.input.events
     parts = [f"{events.filtered:,} filtered (page is not NextSong)"] if events.filtered else []
     duplicates = [
-        count(books.duplicates, noun)
-        for books, noun in ((events, "play"), (songs, "song"))
-        if books.duplicates
+        count(counts.duplicates, noun)
+        for counts, noun in ((events, "play"), (songs, "song"))
+        if counts.duplicates
     ]
     if duplicates:
         parts.append(f"duplicates: {', '.join(duplicates)}")

@@ -40,7 +40,7 @@ _SERVER_DEFAULTS = {
 }
 # Errors that pass: of the connection (08), serialization and deadlock (40), too many connections,
 # a server that goes down or comes up (57P). See "PostgreSQL Error Codes" in its documentation.
-_PASSING = ("08", "40001", "40P01", "53300", "57P01", "57P02", "57P03")
+_TRANSIENT = ("08", "40001", "40P01", "53300", "57P01", "57P02", "57P03")
 _FULL = (
     "too many connections: close others, lower --jobs, or raise max_connections or the "
     "CONNECTION LIMIT of the role or database"
@@ -98,13 +98,13 @@ def connect(
         return _open(conninfo, settings)
     except psycopg.OperationalError as error:
         code = error.sqlstate or refusal_code(conninfo)
-        passes = code is not None and code.startswith((LET_IN, *_PASSING))
+        passes = code is not None and code.startswith((LET_IN, *_TRANSIENT))
         missing = None if passes else _missing_database(conninfo)
         if missing is None:
             raise DatabaseError(
                 _first_line(error),
                 hint=_FULL if code == TOO_MANY else _hint(error),
-                passing=passes,
+                transient=passes,
                 unreachable=True,
             ) from None
         maintenance, name = missing
@@ -219,13 +219,13 @@ def connections_of_run(jobs: int) -> int:
     return jobs + _OTHER_CONNECTIONS
 
 
-def is_passing(error: psycopg.Error) -> bool:
+def is_transient(error: psycopg.Error) -> bool:
     """Tell, by its SQLSTATE, whether what an error says will probably have passed in a while.
 
     A connection that was lost without a word has none.
     """
     if error.sqlstate:
-        return error.sqlstate.startswith(_PASSING)
+        return error.sqlstate.startswith(_TRANSIENT)
     return isinstance(error, psycopg.OperationalError)
 
 

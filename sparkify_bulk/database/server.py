@@ -11,7 +11,7 @@ from sparkify_bulk.database import rights, session
 from sparkify_bulk.database.connection import (
     Connection,
     connect,
-    is_passing,
+    is_transient,
     libpq_is_configured,
     message_of,
     parse_conninfo,
@@ -107,7 +107,7 @@ def refusals(dsn: str, lacking: rights.Lacking) -> Iterator[None]:
             f"the database ended the run: {message_of(error)}",
             hint=_HINTS.get(error.sqlstate or "", "see the server's log, then run again")
             + "; the star is untouched",
-            passing=is_passing(error),
+            transient=is_transient(error),
         ) from error
     except psycopg.Error as error:
         raise SparkifyBulkError(

@@ -25,28 +25,28 @@ from sparkify_bulk.transform.rules import RULES, Rules
 SALVAGE_BYTES = 64 * 2**10
 
 
-def extract(batch: Batch, *, slowly: bool = False) -> Iterator[Extract]:
+def extract(batch: Batch, *, record_by_record: bool = False) -> Iterator[Extract]:
     """Yield the records of a batch, a buffer at a time.
 
     Args:
         batch: the files, or the part of a file, to read.
-        slowly: take the salvage path throughout.
+        record_by_record: take the salvage path throughout.
     """
     for found, reads in gather(batch):
         known: Sequence[FileRead] = reads
-        for part in _extract(found, batch, slowly=slowly):
+        for part in _extract(found, batch, record_by_record=record_by_record):
             yield replace(part, reads=known)
             known = ()
 
 
 def _extract(
-    found: Packed | list[Segment] | Reject, batch: Batch, *, slowly: bool
+    found: Packed | list[Segment] | Reject, batch: Batch, *, record_by_record: bool
 ) -> Iterator[Extract]:
     rules = RULES[batch.kind]
     if isinstance(found, Reject):
         empty = pl.DataFrame(schema=rules.typed)
         return iter([Extract(empty, numbers({found.file: 1}), numbers({}), [found])])
-    return salvage(apart(found), rules, batch) if slowly else _parse(found, rules, batch)
+    return salvage(apart(found), rules, batch) if record_by_record else _parse(found, rules, batch)
 
 
 def _parse(found: Packed | list[Segment], rules: Rules, batch: Batch) -> Iterator[Extract]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from sparkify_bulk.errors import BooksError
+from sparkify_bulk.errors import CountMismatchError
 from sparkify_bulk.extract.rejects import Reject
 
 # A number by the index of a file in its batch.
@@ -76,7 +76,7 @@ def add_up(files: Sequence[str], counts: Sequence[pl.DataFrame]) -> pl.DataFrame
         counts: of its extracts.
 
     Raises:
-        BooksError: the records of a file don't add up.
+        CountMismatchError: the records of a file don't add up.
     """
     counted = ("bytes", "modified_ns", "records", *_FATES)
     totals = (
@@ -94,7 +94,7 @@ def add_up(files: Sequence[str], counts: Sequence[pl.DataFrame]) -> pl.DataFrame
     )
     wrong = whole.filter(pl.col("records") != pl.sum_horizontal(_FATES))
     for row in wrong.iter_rows(named=True):
-        raise BooksError(
+        raise CountMismatchError(
             f"{files[row['file']]}: {row['records']} records, but {row['accepted']} "
             f"accepted, {row['filtered']} filtered and {row['rejected']} rejected"
         )

@@ -41,11 +41,11 @@ Frames = dict[str, pl.DataFrame]
 
 
 class Part(NamedTuple):
-    """What was read of a part of a big file: a row of its books, and where the part begins."""
+    """What was read of a part of a big file: a row of its counts, and where the part begins."""
 
     file: str
     start: int
-    books: pl.DataFrame
+    counted: pl.DataFrame
 
 
 class _Sum:
@@ -117,7 +117,7 @@ def stage_batch(
 
     Raises:
         StoppedError: the run has ended meanwhile.
-        BooksError: the records of a file, or the rows of a COPY, don't add up.
+        CountMismatchError: the records of a file, or the rows of a COPY, don't add up.
         psycopg.Error: the server refused.
     """
     total = Staged()
@@ -142,7 +142,7 @@ def _read(
     counts: list[pl.DataFrame] = []
     names = ledger_names(batch.root, batch.files)
     rejected = 0
-    for part in extract(batch, slowly=target.slowly):
+    for part in extract(batch, record_by_record=target.record_by_record):
         frames, staged = _transform(batch, part, names, target, straight)
         counts.append(part.counts())
         rejected += len(part.rejects)
@@ -206,10 +206,10 @@ def stage_parts(
         parts: in any order.
     """
     ordered = sorted(parts, key=attrgetter("file", "start"))
-    books = pl.concat(part.books for part in ordered)
+    counted = pl.concat(part.counted for part in ordered)
     files = pl.Series("file", [part.file for part in ordered], dtype=pl.String)
     whole = (
-        books.with_columns(files)
+        counted.with_columns(files)
         .group_by("file", maintain_order=True)
         .agg(pl.col(_COUNTED).sum(), pl.col("modified_ns").max(), "digest")
         .with_columns(pl.col("digest").map_elements(join_digests, return_dtype=pl.Binary))
@@ -280,8 +280,10 @@ def _reject_frame(kind: Kind, rejects: list[Reject], names: list[str]) -> pl.Dat
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _file_frame(kind: Kind, books: pl.DataFrame, names: list[str], target: Target) -> pl.DataFrame:
-    return books.with_columns(
+def _file_frame(
+    kind: Kind, counted: pl.DataFrame, names: list[str], target: Target
+) -> pl.DataFrame:
+    return counted.with_columns(
         pl.Series("file", names, dtype=pl.String),
         pl.lit(kind).alias("kind"),
         pl.lit(target.roots[kind], pl.Int64).alias("root_id"),

@@ -18,13 +18,15 @@ from sparkify_bulk.source.manifest import Manifest
 logger = logging.getLogger("sparkify_bulk")
 
 
-def prepare_staging(run: Run, manifests: dict[Kind, Manifest], *, slowly: bool = False) -> Target:
+def prepare_staging(
+    run: Run, manifests: dict[Kind, Manifest], *, record_by_record: bool = False
+) -> Target:
     """Make staging tables for as many workers as settings allow, but no more than batches.
 
     Args:
         run: the run.
         manifests: what it will read.
-        slowly: read record by record.
+        record_by_record: read record by record.
     """
     jobs = run.settings.jobs
     target = Target(
@@ -32,7 +34,7 @@ def prepare_staging(run: Run, manifests: dict[Kind, Manifest], *, slowly: bool =
         run.run_id,
         max(1, min(jobs, sum(manifest.look_ahead(jobs) for manifest in manifests.values()))),
         roots=run.roots,
-        slowly=slowly,
+        record_by_record=record_by_record,
         max_rejects=run.settings.max_rejects,
         mark=run.mark,
     )
@@ -95,13 +97,13 @@ def stage_kind(
 
 def enter(report: Report, kind: Kind, counts: Counts) -> None:
     """Add to a report how much was read of a kind, and what was rejected."""
-    books = report.input.of(kind)
-    books.files += counts.files
-    books.bytes += counts.bytes
-    books.records += counts.records
-    books.accepted += counts.accepted
-    books.filtered += counts.filtered
-    books.rejected += counts.rejected
+    totals = report.input.of(kind)
+    totals.files += counts.files
+    totals.bytes += counts.bytes
+    totals.records += counts.records
+    totals.accepted += counts.accepted
+    totals.filtered += counts.filtered
+    totals.rejected += counts.rejected
     for reason, number in counts.reasons.items():
         report.rejects.add(reason, number)
 

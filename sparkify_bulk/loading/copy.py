@@ -8,7 +8,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 
 from sparkify_bulk.database.connection import Connection
-from sparkify_bulk.errors import BooksError
+from sparkify_bulk.errors import CountMismatchError
 
 # What one call of Copy.write takes: libpq buffers it whole, so large blocks only cost memory.
 _BLOCK_BYTES = 2**20
@@ -30,7 +30,7 @@ def send(
             up again.
 
     Raises:
-        BooksError: the server took another number of rows than were sent.
+        CountMismatchError: the server took another number of rows than were sent.
     """
     if not frame.height:
         return
@@ -42,7 +42,7 @@ def send(
             for block in encode(frame):
                 stream.write(block)
         if cursor.rowcount != frame.height:
-            raise BooksError(
+            raise CountMismatchError(
                 f"{frame.height} rows were sent to {table.as_string()}, "
                 f"the server took {cursor.rowcount}"
             )

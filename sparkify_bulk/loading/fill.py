@@ -57,7 +57,7 @@ class Fill:
         """Send a frame.
 
         Raises:
-            BooksError: the server took another number of rows than were sent.
+            CountMismatchError: the server took another number of rows than were sent.
         """
         with self._lock:
             copy.send(self.connection, self._table, frame, freeze=True)

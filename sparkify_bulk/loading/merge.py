@@ -13,7 +13,7 @@ from psycopg.types.range import TimestamptzRange
 from sparkify_bulk import statements
 from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.database.transaction import set_locally, use_schemas
-from sparkify_bulk.errors import BooksError
+from sparkify_bulk.errors import CountMismatchError
 from sparkify_bulk.report import TableReport
 from sparkify_bulk.tables import NAMES, STAR, Table
 from sparkify_bulk.transform.reductions import Doubtful
@@ -99,12 +99,12 @@ def check_staged(connection: Connection, sent: Mapping[str, int]) -> None:
     """Compare the rows staged with the rows sent.
 
     Raises:
-        BooksError: some are missing, or there are too many.
+        CountMismatchError: some are missing, or there are too many.
     """
     staged = _counts(connection, "checks/staged")
     for name, rows in sent.items():
         if staged[name] != rows:
-            raise BooksError(
+            raise CountMismatchError(
                 f"{rows} rows were sent to {name}, but it has {staged[name]}",
                 hint="the server may have restarted during the run; run it again",
             )

@@ -17,7 +17,7 @@ from psycopg import sql
 from sparkify_bulk import ledger, statements
 from sparkify_bulk.database.connection import Connection, connect, is_here
 from sparkify_bulk.database.transaction import mark_table, set_locally, use_schemas
-from sparkify_bulk.errors import BooksError
+from sparkify_bulk.errors import CountMismatchError
 from sparkify_bulk.loading import copy, marks, merge
 from sparkify_bulk.loading.batches import Counts, Staged
 from sparkify_bulk.loading.collect import prepare_staging, run_workers
@@ -113,7 +113,7 @@ class NewStar:
         """Wait for what was begun besides, and let others see the plays.
 
         Raises:
-            BooksError: rows are missing.
+            CountMismatchError: rows are missing.
         """
         self.workers.join()
         self.tables |= {name: merged.result() for name, merged in self._merges.items()}
@@ -123,13 +123,13 @@ class NewStar:
         """Fill songplays from every worker's staging table, each play with its song.
 
         Raises:
-            BooksError: plays are missing, or there are too many.
+            CountMismatchError: plays are missing, or there are too many.
         """
         filling = partial(_fill_songplays, run=self.run, target=self.target)
         filled = sum(self.workers.each(filling, range(self.target.workers)))
         staged = self.counts.rows["staged_songplays"]
         if filled != staged:
-            raise BooksError(f"{staged} songplays were staged, {filled} were merged")
+            raise CountMismatchError(f"{staged} songplays were staged, {filled} were merged")
 
     # --- the last steps ---------------------------------------------------------------------------
 
@@ -180,35 +180,35 @@ class NewStar:
             results: of the last steps, by their names.
 
         Raises:
-            BooksError: some are missing, or there are too many.
+            CountMismatchError: some are missing, or there are too many.
         """
         self.tables["songplays"] = results["repeated plays"]
         self.tables |= {name: results[name] for name in ("time", "users")}
         for name, table in self.tables.items():
             table.rows = results["count rows"][name]
             if table.inserted != table.rows:
-                raise BooksError(
+                raise CountMismatchError(
                     f"{table.inserted} rows were merged into {name}, but it has {table.rows}"
                 )
         files = self.counts.rows["staged_files"]
         if results["files"] != files:
-            raise BooksError(
+            raise CountMismatchError(
                 f"{files} files were written to the ledger, but it has {results['files']}"
             )
 
 
 @contextlib.contextmanager
 def open_new_star(
-    run: Run, manifests: dict[Kind, Manifest], *, slowly: bool = False
+    run: Run, manifests: dict[Kind, Manifest], *, record_by_record: bool = False
 ) -> Iterator[NewStar]:
     """Make staging tables and those of a new star, the ledger's of its files too; open workers.
 
     Args:
         run: the run.
         manifests: what it will read.
-        slowly: read record by record.
+        record_by_record: read record by record.
     """
-    target = _make_tables(run, prepare_staging(run, manifests, slowly=slowly))
+    target = _make_tables(run, prepare_staging(run, manifests, record_by_record=record_by_record))
     # In this order: connections are closed when no worker uses them any more.
     with _fills(run) as (songplays, time), run_workers(run, target) as workers:
         workers.share(songplays.connection, time.connection)

@@ -28,7 +28,7 @@ class Target:
             wait for each other.
         roots: numbers, on record, of the folders that files are read from.
         build: schema of a new star without keys; what is read of files goes there at once.
-        slowly: read record by record, by the salvage path throughout.
+        record_by_record: read record by record, by the salvage path throughout.
         max_rejects: a batch with more rejects than these is read no further; None for no limit.
         mark: comment of every table made, by which the next run knows it.
     """
@@ -38,7 +38,7 @@ class Target:
     workers: int
     roots: Mapping[Kind, int] = field(default_factory=dict)
     build: str = ""
-    slowly: bool = False
+    record_by_record: bool = False
     max_rejects: int | None = None
     mark: str = ""
 

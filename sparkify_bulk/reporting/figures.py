@@ -164,18 +164,18 @@ def _timeline_bar(axes: Axes, place: int, step: Bar, end: float) -> None:
     )
 
 
-def fates(title: str, books: Mapping[str, Mapping[str, int]]) -> list[str]:
+def fates(title: str, by_kind: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Draw what became of the records of each kind, as shares of all of that kind.
 
     Args:
         title: what the chart shows.
-        books: numbers by fate, by kind; the fates are the same for each, four at most.
+        by_kind: numbers by fate, by kind; the fates are the same for each, four at most.
     """
     looks = ((ACCENT, 1.0), (ACCENT, 0.45), (MUTED, 0.45), (BAD, 1.0))
 
     def paint(figure: Figure, _width: int) -> None:
         axes = figure.add_subplot()
-        for place, counts in enumerate(books.values()):
+        for place, counts in enumerate(by_kind.values()):
             total, left = sum(counts.values()) or 1, 0.0
             for (fate, number), (colour, alpha) in zip(counts.items(), looks, strict=False):
                 share = number / total
@@ -184,8 +184,8 @@ def fates(title: str, books: Mapping[str, Mapping[str, int]]) -> list[str]:
                     place, share, left=left, height=0.55, color=colour, alpha=alpha, label=label
                 )
                 left += share
-        axes.set(xlim=(0, 1), ylim=(len(books) - 0.5, -0.5))
-        axes.set_yticks(range(len(books)), list(books))
+        axes.set(xlim=(0, 1), ylim=(len(by_kind) - 0.5, -0.5))
+        axes.set_yticks(range(len(by_kind)), list(by_kind))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
         _plain(axes)
         _legend(figure)

@@ -95,10 +95,10 @@ def _of_run(report: Report, exit_code: int) -> dict[str, _Samples]:
         "last_run_duration_seconds": [((), report.seconds)],
         "last_run_peak_rss_bytes": [((), report.peak_rss_bytes)],
         "last_run_files": [
-            *(((kind, "read"), books.files) for kind, books in kinds.items()),
-            *(((kind, "skipped"), books.files_skipped) for kind, books in kinds.items()),
+            *(((kind, "read"), counts.files) for kind, counts in kinds.items()),
+            *(((kind, "skipped"), counts.files_skipped) for kind, counts in kinds.items()),
         ],
-        "last_run_bytes": [((kind,), books.bytes) for kind, books in kinds.items()],
+        "last_run_bytes": [((kind,), counts.bytes) for kind, counts in kinds.items()],
         "last_run_records": _fates(report.input),
         "last_run_rejects": [((reason,), n) for reason, n in report.rejects.by_reason.items()],
     }
@@ -107,8 +107,8 @@ def _of_run(report: Report, exit_code: int) -> dict[str, _Samples]:
 def _fates(inputs: Inputs) -> _Samples:
     """Return the records by what became of them; together they are all that were read."""
     return [
-        ((kind, fate), getattr(books, fate))
-        for kind, books in (("songs", inputs.songs), ("events", inputs.events))
+        ((kind, fate), getattr(counts, fate))
+        for kind, counts in (("songs", inputs.songs), ("events", inputs.events))
         for fate in ("inserted", "duplicates", "filtered", "rejected")
     ]
 

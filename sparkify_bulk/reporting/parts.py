@@ -84,7 +84,7 @@ class Figure:
 
 
 def total(report: Mapping[str, Any], name: str) -> int:
-    """Add a number of the books of both kinds up."""
+    """Return the sum of a count over both kinds of input."""
     return sum(book[name] for book in report.get("input", {}).values())
 
 

@@ -83,8 +83,10 @@ def run_charts(report: Mapping[str, Any]) -> list[Chart]:
         )
     if total(report, "records"):
         title = "What became of the records"
-        books = {kind: _fates(book) for kind, book in report["input"].items()}
-        charts.append(Chart(title, figures.fates(title, books), _books_table(report), opened=True))
+        counts = {kind: _fates(numbers) for kind, numbers in report["input"].items()}
+        charts.append(
+            Chart(title, figures.fates(title, counts), _counts_table(report), opened=True)
+        )
     return charts
 
 
@@ -131,16 +133,16 @@ def _phase_row(phase: Mapping[str, Any], indent: str) -> list[Any]:
     ]
 
 
-def _fates(book: Mapping[str, int]) -> dict[str, int]:
+def _fates(numbers: Mapping[str, int]) -> dict[str, int]:
     return {
-        "inserted": book["inserted"],
-        "known already": book["duplicates"],
-        "filtered": book["filtered"],
-        "rejected": book["rejected"],
+        "inserted": numbers["inserted"],
+        "known already": numbers["duplicates"],
+        "filtered": numbers["filtered"],
+        "rejected": numbers["rejected"],
     }
 
 
-def _books_table(report: Mapping[str, Any]) -> Table:
+def _counts_table(report: Mapping[str, Any]) -> Table:
     songs, events = report["input"]["songs"], report["input"]["events"]
     names = {
         "files": "files read", "files_skipped": "files skipped", "records": "records",
