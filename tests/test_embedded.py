@@ -85,6 +85,8 @@ def ask(address: str, query: str) -> str:
 
 def kill(server: embedded.Server) -> None:
     """Kill a server with all its processes, as a lack of memory or of power does."""
+    # It starts no other process any more, one that would be left and listen.
+    os.kill(server.pid, signal.SIGSTOP)
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
     pids = [server.pid, *map(int, children)]
     ends = [os.pidfd_open(pid) for pid in pids]
