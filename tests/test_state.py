@@ -112,10 +112,10 @@ def test_a_star_or_ledger_restored_from_an_older_dump_is_refused_until_a_reload(
 
 
 LOST = {
-    "DROP SCHEMA sparkify_ledger CASCADE": "no run that made it",
-    "DELETE FROM sparkify_ledger.runs": "no run that made it",
-    "DROP TABLE sparkify.last_load": "no run on record in it",
-    "DELETE FROM sparkify.last_load": "no run on record in it",
+    "DROP SCHEMA sparkify_ledger CASCADE": "the ledger has no run that made it",
+    "DELETE FROM sparkify_ledger.runs": "the ledger has no run that made it",
+    "DROP TABLE sparkify.last_load": "the star doesn't say which run changed it",
+    "DELETE FROM sparkify.last_load": "the star doesn't say which run changed it",
     "UPDATE sparkify.last_load SET loaded_at = loaded_at - interval '1 day'": "run 2 of",
 }
 

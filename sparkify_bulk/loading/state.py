@@ -202,12 +202,15 @@ def require_same_run(connection: Connection, names: Schemas) -> ledger.Published
             made = connection.execute(statements.read("checks/last_load")).fetchone()
     if last and made == (last.run_id, last.started_at):
         return last
-    star = _run_of(made) if made else "no run on record in it"
-    book = _run_of((last.run_id, last.started_at)) if last else "no run that made it"
+    star = f"was last changed by {_run_of(made)}" if made else "doesn't say which run changed it"
+    ends = (
+        f"ends with {_run_of((last.run_id, last.started_at))}"
+        if last
+        else "has no run that made it"
+    )
     raise SparkifyBulkError(
         f"the star in {names.star} and its ledger in {names.ledger} do not belong together: the "
-        f"star was last changed by {star}, but the ledger's last run is {book}; one of them was "
-        "restored, replaced or lost",
+        f"star {star}, the ledger {ends}; one of them was restored, replaced or lost",
         hint="rebuild both: sparkify-bulk reload DATA; or restore both from the same dump",
     )
 
