@@ -52,7 +52,12 @@ def open_run(command: str, settings: Settings, watch: Watch) -> Iterator[Run]:
         watch.begin("connect")
         dsn, target = find_server(settings.dsn, watch.note)
         with (
-            refusals(dsn, partial(rights.lacking_to_run, names=names)),
+            refusals(
+                dsn,
+                partial(rights.lacking_to_run, names=names),
+                what="run",
+                kept="the star is untouched",
+            ),
             connect(dsn, create_database=settings.create_database) as control,
             connect(dsn) as publisher,
             phases.counting(control, publisher),

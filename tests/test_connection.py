@@ -17,6 +17,7 @@ from trees import Tree, event, query
 
 import sparkify_bulk
 from sparkify_bulk.database.connection import check_server, connect, describe, is_transient
+from sparkify_bulk.database.server import open_connection
 from sparkify_bulk.errors import DatabaseError
 
 SECRET = "correct%20horse"  # noqa: S105 - opens nothing
@@ -262,3 +263,13 @@ def test_a_connection_that_ends_without_a_word_is_taken_to_pass() -> None:
     assert is_transient(psycopg.OperationalError("server closed the connection unexpectedly"))
     assert not is_transient(psycopg.InterfaceError("the cursor is closed"))
     assert not is_transient(psycopg.ProgrammingError("no result"))
+
+
+def test_only_a_run_says_that_the_star_is_untouched(database: str) -> None:
+    """A command that only looks says what ended it, and nothing of the star."""
+    with (
+        pytest.raises(DatabaseError, match="the database ended the command") as caught,
+        open_connection(database) as connection,
+    ):
+        connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert "untouched" not in caught.value.hint

@@ -92,8 +92,17 @@ def find_server(dsn: str | None, tell: Callable[[str], None] = logger.info) -> t
 
 
 @contextlib.contextmanager
-def refusals(dsn: str, lacking: rights.Lacking) -> Iterator[None]:
-    """Turn what the server refuses into errors that say what to do."""
+def refusals(
+    dsn: str, lacking: rights.Lacking, *, what: str = "command", kept: str = ""
+) -> Iterator[None]:
+    """Turn what the server refuses into errors that say what to do.
+
+    Args:
+        dsn: where to ask again for missing rights.
+        lacking: returns the statements that give them.
+        what: is under way.
+        kept: says what didn't change.
+    """
     try:
         yield
     # The second is what a schema of the star's looks like to a role that may not use it.
@@ -103,15 +112,15 @@ def refusals(dsn: str, lacking: rights.Lacking) -> Iterator[None]:
             hint=rights.find_hint(dsn, lacking),
         ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        advice = _HINTS.get(error.sqlstate or "", "see the server's log, then run again")
         raise DatabaseError(
-            f"the database ended the run: {message_of(error)}",
-            hint=_HINTS.get(error.sqlstate or "", "see the server's log, then run again")
-            + "; the star is untouched",
+            f"the database ended the {what}: {message_of(error)}",
+            hint=f"{advice}; {kept}" if kept else advice,
             transient=is_transient(error),
         ) from error
     except psycopg.Error as error:
         raise SparkifyBulkError(
             "the database refused a statement: "
             f"{error.diag.message_primary or type(error).__name__} (SQLSTATE {error.sqlstate})",
-            hint="the star is untouched",
+            hint=kept,
         ) from error

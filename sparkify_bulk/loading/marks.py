@@ -19,7 +19,7 @@ from sparkify_bulk.tables import NAMES
 # No other names are the product's: a regular expression.
 _NAMES = "^({}|({})_[0-9]+_[0-9]+)$".format("|".join((*NAMES, *LEDGER)), "|".join(STAGED))
 _NAMED = 5
-_MOVE = "move it to another schema, or name another star by --schema"
+_MOVE = "move them to another schema, or name another star by --schema"
 _RESTORED = (
     "if this is the star's ledger, restored without comments or in a schema that was renamed:"
 )
