@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -88,7 +89,9 @@ def lack(what: str) -> NoReturn:
 
 @pytest.fixture(scope="session", autouse=True)
 def _clean_environment() -> None:
-    """Nothing that the shell around the tests says about databases may reach them."""
+    """Nothing that the shell around the tests says about databases or signals may reach them."""
+    # Where they run in the background, Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         if name.startswith(("PG", "SPARKIFY_BULK_")) or name == "DATABASE_URL":
             del os.environ[name]
