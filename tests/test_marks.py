@@ -98,7 +98,7 @@ def test_a_neighbouring_schema_that_holds_anything_else_is_refused_by_name(
             story(database, small)
         assert named in caught.value.message
         # Nobody is told to mark what a run would drop.
-        assert caught.value.hint.startswith("move it")
+        assert caught.value.hint.startswith("move them")
         assert "COMMENT" not in caught.value.hint
     assert objects(database) == before
     found = finding(database, "neighbours")
