@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from command import COMMAND
 from waiting import wait_until
 
 from sparkify_bulk.bench import comparison, contenders, contest, equality, measure
@@ -18,7 +19,6 @@ from sparkify_bulk.bench.ground import Ground, _for_contenders, open_ground
 from sparkify_bulk.database.connection import Connection
 from sparkify_bulk.errors import UsageError
 
-COMMAND = str(Path(sys.executable).parent / "sparkify-bulk")
 FIRST_SET = {
     "row-by-row-autocommit", "row-by-row", "executemany", "insert-values", "insert-unnest",
     "copy-write-row", "copy-csv", "adbc", "copy-binary", "sparkify-bulk", "floor",

@@ -85,7 +85,7 @@ class Figure:
 
 def total(report: Mapping[str, Any], name: str) -> int:
     """Return the sum of a count over both kinds of input."""
-    return sum(book[name] for book in report.get("input", {}).values())
+    return sum(counts[name] for counts in report.get("input", {}).values())
 
 
 def were(number: int) -> str:
