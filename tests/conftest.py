@@ -1,6 +1,7 @@
 """What all tests share: a real PostgreSQL, a fresh database for each test, trees of input files."""
 
 import itertools
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -96,6 +97,15 @@ def _clean_environment() -> None:
         if name.startswith(("PG", "SPARKIFY_BULK_")) or name == "DATABASE_URL":
             del os.environ[name]
     os.environ["LC_ALL"] = "C.UTF-8"
+
+
+@pytest.fixture(autouse=True)
+def _log_level_as_it_is() -> Iterator[None]:
+    """Put back the level that a command sets in this process: the next test may read its log."""
+    logger = logging.getLogger("sparkify_bulk")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
