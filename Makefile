@@ -54,7 +54,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --editable '.[bench]' --group dev
+	$(BIN)/pip install --quiet --editable '.[bench,cloud]' --group dev
 	touch $@
 
 clean:

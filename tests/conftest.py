@@ -12,11 +12,13 @@ import hypothesis
 import psycopg
 import pytest
 import sizes
+from buckets import Bucket, Service, running_service
 from fault_ground import TOTALS
 from servers import Server, running
 from trees import Tree
 
 from sparkify_bulk.database.connection import Connection
+from sparkify_bulk.source import bucket_access
 
 ROOT = Path(__file__).parent.parent
 SERVER = os.environ.get("SPARKIFY_BULK_TEST_SERVER", "18")
@@ -94,7 +96,8 @@ def _clean_environment() -> None:
     # Where they run in the background, Ctrl-C is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
-        if name.startswith(("PG", "SPARKIFY_BULK_")) or name == "DATABASE_URL":
+        strange = ("PG", "SPARKIFY_BULK_", "AWS_", "AZURE_", "GOOGLE_")
+        if name.startswith(strange) or name == "DATABASE_URL":
             del os.environ[name]
     os.environ["LC_ALL"] = "C.UTF-8"
 
@@ -141,6 +144,30 @@ def connection(database: str) -> Iterator[Connection]:
     """Open a connection to the fresh database."""
     with psycopg.connect(database, autocommit=True) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def service(_clean_environment: None) -> Iterator[Service]:
+    """One service that keeps buckets, for all tests."""
+    with running_service() as made:
+        yield made
+
+
+@pytest.fixture
+def bucket(service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bucket]:
+    """Make an empty bucket that the environment leads to."""
+    made = Bucket(service)
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    # No profile of whoever runs the tests.
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    bucket_access.client_of.cache_clear()
+    service.requests.clear()
+    yield made
+    service.faults.clear()
+    service.between = None
+    bucket_access.client_of.cache_clear()
 
 
 @pytest.fixture

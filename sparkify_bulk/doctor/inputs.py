@@ -75,7 +75,8 @@ def _contents(store: Store) -> _Contents:
             found.size += entry.size
             is_packed = entry.path.lower().endswith(PACKED)
             found.unpacked += entry.size * (_COMPRESSED_RATIO if is_packed else 1)
-            if not store.may_read(entry.path):
+            # Where it takes a request, one stands for all.
+            if (store.tells_rights or found.files == 1) and not store.may_read(entry.path):
                 found.unreadable.append(escape(join(store.address, entry.path)))
     except OSError as error:
         found.unreadable.append(escape(str(error.filename)).rstrip(os.sep))

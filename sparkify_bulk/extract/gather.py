@@ -5,6 +5,7 @@ from hashlib import sha256
 from itertools import starmap
 from typing import NamedTuple
 
+from sparkify_bulk.errors import SparkifyBulkError
 from sparkify_bulk.extract.counts import FileRead
 from sparkify_bulk.extract.records import MAX_RECORD_BYTES, end_of_whole_records
 from sparkify_bulk.extract.rejects import Reject, reject_file
@@ -12,6 +13,8 @@ from sparkify_bulk.extract.segments import Packed, Segment
 from sparkify_bulk.source import reading
 from sparkify_bulk.source.batches import BOUNDARY, Batch
 from sparkify_bulk.source.formats import UnreadableError
+from sparkify_bulk.source.listing import Read
+from sparkify_bulk.source.store import Store
 
 
 class Gathered(NamedTuple):
@@ -23,24 +26,29 @@ class Gathered(NamedTuple):
 
 def gather(batch: Batch) -> Iterator[Gathered]:
     """Gather what is parsed at once; a file that can't be read comes by itself."""
+    if batch.read:
+        yield from _gather(batch, batch.store)
+        return
+    with batch.store.ahead(batch.files) as store:
+        yield from _gather(batch, store)
+
+
+def _gather(batch: Batch, store: Store) -> Iterator[Gathered]:
     files = batch.files
     left: Iterable[int] = range(len(files))
-    if not batch.is_part:
-        read, places = batch.read, list(left)
-        if read is None:
-            read, places = batch.store.read_small(files) or (None, [])
-        if read and places:
-            columns = zip(places, read.sizes, read.modified_ns, read.digests, strict=True)
-            packed = Packed(read.data, places, list(read.sizes), read.one_line_each)
-            yield Gathered(packed, list(starmap(FileRead, columns)))
-            left = sorted(set(left).difference(places))
+    read, places = _small(batch, store)
+    if read and places:
+        columns = zip(places, read.sizes, read.modified_ns, read.digests, strict=True)
+        packed = Packed(read.data, places, list(read.sizes), read.one_line_each)
+        yield Gathered(packed, list(starmap(FileRead, columns)))
+        left = sorted(set(left).difference(places))
     segments: list[Segment] = []
     reads: list[FileRead] = []
     size = 0
     for index in left:
         began = False
         try:
-            for one in _read_file(batch, files[index], index):
+            for one in _read_file(batch, store, files[index], index):
                 if isinstance(one, FileRead):
                     reads.append(one)
                     continue
@@ -50,6 +58,9 @@ def gather(batch: Batch) -> Iterator[Gathered]:
                 segments.append(one)
                 size += len(one.data)
                 began = True
+        # The store itself can't be read: none of its files is at fault.
+        except SparkifyBulkError:
+            raise
         # Whatever is wrong with one file must not keep the others from being read.
         except Exception as error:  # noqa: BLE001
             yield Gathered(reject_file(index, error, began=began), reads)
@@ -58,13 +69,22 @@ def gather(batch: Batch) -> Iterator[Gathered]:
         yield Gathered(segments, reads)
 
 
-def _read_file(batch: Batch, file: str, index: int) -> Iterator[Segment | FileRead]:
+def _small(batch: Batch, store: Store) -> tuple[Read | None, list[int]]:
+    """Return the small plain files of a batch, and where they stand in it."""
+    if batch.is_part:
+        return None, []
+    if batch.read:
+        return batch.read, list(range(len(batch.files)))
+    return store.read_small(batch.files) or (None, [])
+
+
+def _read_file(batch: Batch, store: Store, file: str, index: int) -> Iterator[Segment | FileRead]:
     """Yield a file's whole records in segments of about a chunk of `reading`'s, and what it is.
 
     Raises:
         UnreadableError: it can't be read, or not to its end; its whole records were yielded before.
     """
-    with reading.open_text(batch.store, file, batch.start, batch.stop) as text:
+    with reading.open_text(store, file, batch.start, batch.stop, batch.modified_ns) as text:
         yield FileRead(index, text.size, text.modified_ns)
         if text.is_short:
             segments = iter([Segment(index, text.read(), batch.start, 0)])

@@ -38,6 +38,7 @@ class Batch:
             the memory that a million strings would not.
         size: their bytes when they were listed.
         start, stop: byte range of a single big file; `stop` is None for "to its end".
+        modified_ns: when that file was changed last, as it was listed.
         read: the files, where they were read when they were listed.
     """
 
@@ -48,6 +49,7 @@ class Batch:
     size: int
     start: int = 0
     stop: int | None = None
+    modified_ns: int | None = None
     read: Read | None = None
 
     @property
@@ -97,7 +99,14 @@ def cut_batches(
                 continue
             for start, stop in parts:
                 size = (stop or first.size) - start
-                yield batch(next(numbers), paths=paths, size=size, start=start, stop=stop)
+                yield batch(
+                    next(numbers),
+                    paths=paths,
+                    size=size,
+                    start=start,
+                    stop=stop,
+                    modified_ns=first.modified_ns,
+                )
 
 
 def _group(entries: Iterable[Entry], batch_bytes: int) -> Iterator[list[Entry]]:

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote_to_bytes, urlsplit
 
+from sparkify_bulk.errors import UsageError
 from sparkify_bulk.source.folder_processes import Beside
 from sparkify_bulk.source.folder_read import list_files, open_flags, read_small
 from sparkify_bulk.source.formats import UnreadableError
@@ -48,8 +50,8 @@ class Folder(Store):
             return f"{self.address} is a file, not a folder"
         if _ADDRESS.match(self.address):
             return (
-                f"{self.address} is an address, and only folders of this machine are read: name "
-                "the folder without file://, or copy or mount what it stands for"
+                f"{self.address} is an address of no kind that is read: name a folder of this "
+                "machine, or s3://, gs:// or az:// with a bucket, each with both slashes"
             )
         return f"{self.address} does not exist"
 
@@ -80,6 +82,21 @@ class Folder(Store):
     def may_read(self, path: str) -> bool:
         """Ask the system."""
         return os.access(os.path.join(self.address, path), os.R_OK)
+
+
+def folder_of_url(url: str, follow_links: bool = False) -> Folder:
+    """Return the folder that a `file:` URL names.
+
+    Raises:
+        UsageError: it names another machine.
+    """
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
+        raise UsageError(
+            f"{url} names no folder of this machine",
+            hint="write file:///FOLDER, with ? and # in names as %3F and %23",
+        )
+    return Folder(os.fsdecode(unquote_to_bytes(parts.path)), follow_links)
 
 
 class _File(File):

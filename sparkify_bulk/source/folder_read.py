@@ -16,7 +16,7 @@ from sparkify_bulk.source import listing
 from sparkify_bulk.source.folder_walk import EVERYTHING, Span, entry_of, found_below, walk
 from sparkify_bulk.source.listing import PACKED, Entry, LeftOut, Read, clamped
 
-# What files of JSON text in UTF-8 begin with, mostly; others are looked at more closely.
+# What files of JSON text in UTF-8 begin with, mostly.
 _BEGINS_TEXT = frozenset(
     {b""} | {bytes((one, two)) for one in b"{[ \t\r\n" for two in b'"{}[] \t\r\n'}
 )
@@ -61,7 +61,7 @@ def walk_and_read(
         OSError: a folder can't be read.
     """
     flags = open_flags(follow_links=follow_links)
-    read = _Reading()
+    read = Reading()
     listed: list[Entry] = []
     # What is packed by its name is rarely plain text, and not worth the attempt.
     for path, found in found_below(root, span, left_out or LeftOut(), follow_links=follow_links):
@@ -71,7 +71,7 @@ def walk_and_read(
             continue
         if read.paths:
             yield read.take()
-            read = _Reading()
+            read = Reading()
         if listed and (small or len(listed) >= listing.FILES):
             yield listed
             listed = []
@@ -88,7 +88,7 @@ def walk_and_read(
 def read_small(root: str, paths: Sequence[str], *, follow_links: bool) -> tuple[Read, list[int]]:
     """Read those of some files that are small and plain; return them, and where they stood."""
     flags = open_flags(follow_links=follow_links)
-    read = _Reading()
+    read = Reading()
     places = []
     for place, path in enumerate(paths):
         small = None if path.endswith(PACKED) else _read_small(f"{root}/{path}", flags)
@@ -120,8 +120,12 @@ def _read_small(name: str, flags: int) -> _Small | None:
         return None
     finally:
         os.close(descriptor)
-    is_text = data[:2] in _BEGINS_TEXT
-    return (size, status.st_mtime_ns, data) if is_text and len(data) == size else None
+    return (size, status.st_mtime_ns, data) if is_text(data) and len(data) == size else None
+
+
+def is_text(data: bytes) -> bool:
+    """Tell whether a file begins as most JSON text does; others are looked at more closely."""
+    return data[:2] in _BEGINS_TEXT
 
 
 def _as_array(nanoseconds: Sequence[int]) -> "array[int]":
@@ -131,20 +135,23 @@ def _as_array(nanoseconds: Sequence[int]) -> "array[int]":
         return array("q", map(clamped, nanoseconds))
 
 
-class _Reading:
+class Reading:
     """Small files read so far."""
 
     def __init__(self) -> None:
+        """Begin with none."""
         self.paths: list[str] = []
         self.small: list[_Small] = []
         self.size = 0
 
     def add(self, path: str, small: _Small) -> None:
+        """Add a file: its size, time of change and bytes."""
         self.paths.append(path)
         self.small.append(small)
         self.size += small[0]
 
     def take(self) -> Read:
+        """Return all that were added."""
         sizes, times, data = zip(*self.small, strict=True) if self.small else ((), (), ())
         return Read(
             "\0".join(self.paths),

@@ -97,14 +97,29 @@ class Text:
 
 
 @contextmanager
-def open_text(store: Store, path: str, start: int = 0, stop: int | None = None) -> Iterator[Text]:
+def open_text(
+    store: Store,
+    path: str,
+    start: int = 0,
+    stop: int | None = None,
+    modified_ns: int | None = None,
+) -> Iterator[Text]:
     """Open a file, or a part of one, to read its text.
+
+    Args:
+        store: where it is.
+        path: its path there.
+        start: where a part begins.
+        stop: where it ends; None for "at the file's end".
+        modified_ns: of the file that the part is of.
 
     Raises:
         OSError, UnreadableError: it can't be read.
     """
     with ExitStack() as closing:
         file = closing.enter_context(store.open(path))
+        if store.is_versioned and modified_ns not in (None, file.modified_ns):
+            raise UnreadableError("it was replaced while it was read; the next load reads it")
         yield Text(file, start, stop, closing)
 
 

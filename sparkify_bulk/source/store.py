@@ -6,9 +6,10 @@ A new kind of store is one module beside this one with a subclass of `Store`, an
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import BinaryIO
 
+from sparkify_bulk.source.formats import UnreadableError
 from sparkify_bulk.source.listing import Entry, LeftOut, Listing, Read
 
 
@@ -44,9 +45,14 @@ class Store(ABC):
 
     Attributes:
         address: of the tree, as a user names it.
+        is_versioned: a file is replaced as a whole, so that the parts of one belong together only
+            if they have the same `modified_ns`; elsewhere a log may grow while it is read.
+        tells_rights: `may_read` asks nobody, and may be asked of every file.
     """
 
     address: str
+    is_versioned = False
+    tells_rights = True
 
     @property
     def identity(self) -> str:
@@ -96,9 +102,19 @@ class Store(ABC):
         del paths
         return None
 
+    @contextmanager
+    def ahead(self, paths: Sequence[str]) -> Iterator["Store"]:
+        """Return a store to read some files from, in any order, which may read several at once."""
+        del paths
+        yield self
+
     def may_read(self, path: str) -> bool:
-        """Tell whether a file can be opened, without opening it."""
-        del path
+        """Tell whether a file can be opened."""
+        try:
+            with self.open(path) as file:
+                file.read(0, 1)
+        except (OSError, UnreadableError):
+            return False
         return True
 
 

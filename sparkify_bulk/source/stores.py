@@ -3,11 +3,17 @@
 from collections.abc import Callable
 from os import PathLike, fspath
 
-from sparkify_bulk.source.folder import Folder
+from sparkify_bulk.source.bucket import Bucket
+from sparkify_bulk.source.folder import Folder, folder_of_url
 from sparkify_bulk.source.store import Store
 
 # What addresses of a kind of store begin with, before `://`.
-_KINDS: dict[str, Callable[[str, bool], Store]] = {}
+_KINDS: dict[str, Callable[[str, bool], Store]] = {
+    "s3": Bucket,
+    "gs": Bucket,
+    "az": Bucket,
+    "file": folder_of_url,
+}
 
 
 def open_store(address: str | PathLike[str], *, follow_links: bool = False) -> Store:
@@ -18,7 +24,7 @@ def open_store(address: str | PathLike[str], *, follow_links: bool = False) -> S
         follow_links: follow symbolic links, where a store has any.
     """
     scheme, colon, _ = fspath(address).partition("://")
-    kind = _KINDS.get(scheme, Folder) if colon else Folder
+    kind = _KINDS.get(scheme.lower(), Folder) if colon else Folder
     return kind(fspath(address), follow_links)
 
 

@@ -1,0 +1,396 @@
+"""Buckets of S3, Google Cloud Storage and Azure as stores of input files."""
+
+import io
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from sparkify_bulk.errors import UsageError
+from sparkify_bulk.source.bucket_access import (
+    BucketError,
+    OutOfRangeError,
+    ReplacedError,
+    ask,
+    client_of,
+    requests,
+)
+from sparkify_bulk.source.folder_read import Reading, is_text
+from sparkify_bulk.source.formats import UnreadableError
+from sparkify_bulk.source.listing import FILES, PACKED, Entry, LeftOut, Read, has_suffix
+from sparkify_bulk.source.store import File, Store
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from obstore import GetOptions, ObjectMeta
+    from obstore.store import ObjectStore
+
+Answer = TypeVar("Answer")
+
+# Objects of batches with others are read whole, at once; no batch is larger.
+_WHOLE_BYTES = 16 * 2**20
+# What a packed object is read by.
+_RANGE_BYTES = 8 * 2**20
+# Keys that a service lists at a time.
+_PAGE = 1000
+# How many folders are listed at a time, and how many groups of files of each may wait.
+_LISTERS = 8
+_AHEAD = 4
+# No more folders are told apart: each costs a request.
+_MOST_FOLDERS = 64
+# Behind all keys that begin with a folder's name and a slash.
+_LAST = "/\U0010ffff"
+_REPLACED = "it was replaced while it was read; the next load reads it"
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket(Store):
+    """What stands in a bucket below a prefix.
+
+    Attributes:
+        address: scheme, bucket and prefix, as in `s3://bucket/folder`.
+    """
+
+    address: str
+    follow_links: bool = False
+
+    is_versioned = True
+    tells_rights = False
+
+    def __post_init__(self) -> None:
+        """Write the address in the shortest way.
+
+        Raises:
+            UsageError: it can't be one.
+        """
+        scheme, _, rest = self.address.partition("://")
+        bucket, _, prefix = rest.rstrip("/").partition("/")
+        if not bucket or "@" in bucket or ":" in bucket:
+            raise UsageError(
+                f"{self.address} is no address of a bucket",
+                hint=f"write it as {scheme}://BUCKET/FOLDER; credentials come from the environment",
+            )
+        if "" in prefix.split("/")[:-1] or "//" in rest.rstrip("/"):
+            raise UsageError(
+                f"{self.address} has an empty part between two slashes",
+                hint="name a folder without one; objects with such keys can't be read",
+            )
+        object.__setattr__(self, "address", f"{scheme}://{rest.rstrip('/')}")
+
+    @property
+    def _bucket(self) -> str:
+        scheme, _, rest = self.address.partition("://")
+        return f"{scheme}://{rest.partition('/')[0]}"
+
+    @property
+    def _prefix(self) -> str:
+        return self.address.removeprefix(self._bucket).lstrip("/")
+
+    @property
+    def _client(self) -> "ObjectStore":
+        return client_of(self._bucket)
+
+    def _key(self, path: str) -> str:
+        return f"{self._prefix}/{path}" if self._prefix else path
+
+    def _ask(self, question: Callable[[], Answer], what: str, path: str = "") -> Answer:
+        where = f"{self.address}/{path}" if path else self.address
+        return ask(question, f"{where} can't be {what}", of_object=bool(path))
+
+    def missing(self) -> str:
+        """Say that nothing stands below the prefix.
+
+        Raises:
+            BucketError: it can't be listed; the message says why.
+            UsageError: obstore isn't installed, or its settings can't be.
+        """
+        pages = client_of(self._bucket, patient=False).list(self._prefix or None, chunk_size=1)
+        if self._ask(lambda: next(pages, None), "listed"):
+            return ""
+        return f"there is nothing below {self.address}"
+
+    # --- listing ----------------------------------------------------------------------------------
+
+    def list_files(self, left_out: LeftOut) -> Iterator[list[Entry]]:
+        """Yield every input file, many at a time, in the order of their keys.
+
+        Raises:
+            BucketError: the bucket can't be listed, or not in that order.
+        """
+        last, hidden = "", ""
+        for some in self._listed():
+            entries = []
+            for path, size, mark in some:
+                if path <= last:
+                    raise BucketError(
+                        f"{self.address} can't be listed: its objects don't come in the order of "
+                        "their keys",
+                        hint="directory buckets of S3 Express list so: copy what is in it to "
+                        "another bucket",
+                    )
+                last = path
+                if hidden and path.startswith(hidden):
+                    continue
+                hidden = _hidden_folder(path)
+                if hidden:
+                    left_out.add("hidden_folder", hidden.rstrip("/"))
+                elif path.rpartition("/")[2].startswith("."):
+                    left_out.add("hidden_file", path)
+                elif has_suffix(path):
+                    entries.append(Entry(path, size, mark))
+                # What the consoles show as a folder is an empty object.
+                elif size:
+                    left_out.add("suffix", path)
+            if entries:
+                yield entries
+
+    def _listed(self) -> Iterator[list[Entry]]:
+        """Yield all objects, many at a time: large folders are listed side by side."""
+        stops = threading.Event()
+        with ThreadPoolExecutor(_LISTERS, "list") as pool:
+            try:
+                waiting = []
+                for prefix, offset in self._cut():
+                    groups: queue.Queue[list[Entry] | BaseException | None] = queue.Queue(_AHEAD)
+                    pool.submit(self._list_into, groups, stops, prefix, offset)
+                    waiting.append(groups)
+                for groups in waiting:
+                    while (some := groups.get()) is not None:
+                        if isinstance(some, BaseException):
+                            raise some
+                        yield some
+            finally:
+                stops.set()
+
+    def _list_into(
+        self,
+        groups: "queue.Queue[list[Entry] | BaseException | None]",
+        stops: threading.Event,
+        prefix: str,
+        offset: str | None,
+    ) -> None:
+        """Put what a folder holds, an error, and None at the end, where somebody waits for it."""
+        last: BaseException | None = None
+        try:
+            for some in self._pages(prefix, offset, FILES):
+                if not _put(groups, some, stops):
+                    return
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            last = error
+        _put(groups, last, stops)
+
+    def _pages(self, prefix: str, offset: str | None, size: int) -> Iterator[list[Entry]]:
+        skip = len(self._key(""))
+        pages = self._client.list(prefix or None, offset=offset, chunk_size=size)
+        while page := self._ask(lambda: next(pages, None), "listed"):
+            yield [Entry(one["path"][skip:], one["size"], _mark(one)) for one in page]
+
+    def _cut(self) -> Iterator[tuple[str, str | None]]:
+        """Yield what to list side by side, in order: prefixes, and where to begin in each.
+
+        A folder is told from the next by asking for what stands behind it, as long as each fills a
+        page; what is left is one part. Azure can't begin in the middle.
+        """
+        prefix, offset = self._prefix, None
+        if not self._bucket.startswith("az"):
+            for _ in range(_MOST_FOLDERS):
+                page = next(self._pages(self._prefix, offset, _PAGE), [])
+                folder = page[0].path.partition("/")[0] if page else ""
+                if len(page) < _PAGE or not page[-1].path.startswith(f"{folder}/"):
+                    break
+                if not page[0].path.startswith(f"{folder}/"):
+                    break
+                yield self._key(folder), None
+                offset = self._key(folder) + _LAST
+        yield prefix, offset
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[File]:
+        """Open an object, as it is now.
+
+        Raises:
+            BucketError: the service can't be asked.
+            OSError: it is gone, or may not be read.
+        """
+        meta = self._ask(lambda: self._client.head(self._key(path)), "read", path)
+        yield _Object(self, path, meta)
+
+    def get(self, path: str, start: int, stop: int, etag: str | None) -> "tuple[ObjectMeta, bytes]":
+        """Return an object's metadata and a range of its bytes, if it is still the one meant."""
+
+        def question() -> "tuple[ObjectMeta, bytes]":
+            options: GetOptions = {"range": (start, stop)}
+            if etag:
+                options["if_match"] = etag
+            found = self._client.get(self._key(path), options=options)
+            return found.meta, found.bytes().to_bytes()
+
+        try:
+            return self._ask(question, "read", path)
+        except ReplacedError:
+            raise UnreadableError(_REPLACED) from None
+
+    @contextmanager
+    def ahead(self, paths: Sequence[str]) -> Iterator[Store]:
+        """Read several objects at once, whole; one by itself is read as it is wanted."""
+        if len(paths) == 1:
+            yield self
+            return
+        with ThreadPoolExecutor(requests(), "read") as pool:
+            try:
+                yield _Fetched(
+                    self.address, self, {path: pool.submit(self._fetch, path) for path in paths}
+                )
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _fetch(self, path: str) -> "_Whole | None":
+        """Read an object; None if it is too large to be kept, or empty."""
+        try:
+            meta, data = self.get(path, 0, _WHOLE_BYTES, None)
+        except OutOfRangeError:
+            return None
+        return _Whole(meta, data) if len(data) == meta["size"] else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched(Store):
+    """A bucket some of whose objects have been read, or are about to be."""
+
+    address: str
+    bucket: Bucket
+    objects: dict[str, "Future[_Whole | None]"]
+
+    is_versioned = True
+
+    def missing(self) -> str:
+        return self.bucket.missing()
+
+    def list_files(self, left_out: LeftOut) -> Iterator[list[Entry]]:
+        yield from self.bucket.list_files(left_out)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[File]:
+        whole = self.objects.pop(path).result() if path in self.objects else None
+        if whole:
+            yield whole
+        else:
+            with self.bucket.open(path) as file:
+                yield file
+
+    def read_small(self, paths: Sequence[str]) -> tuple[Read, list[int]]:
+        """Return those that are plain, in the order of the paths; what is wrong `open` says."""
+        reading = Reading()
+        places = []
+        for place, path in enumerate(paths):
+            future = self.objects[path]
+            error = future.exception()
+            if isinstance(error, BucketError):
+                raise error
+            whole = None if error or path.endswith(PACKED) else future.result()
+            if whole and is_text(whole.data):
+                reading.add(path, (whole.size, whole.modified_ns, whole.data))
+                places.append(place)
+                del self.objects[path]
+        return reading.take(), places
+
+
+class _Whole(File):
+    """An object that was read whole."""
+
+    def __init__(self, meta: "ObjectMeta", data: bytes) -> None:
+        self.size = len(data)
+        self.modified_ns = _mark(meta)
+        self.data = data
+
+    def read(self, start: int, stop: int) -> bytes:
+        return self.data[start:stop]
+
+    @contextmanager
+    def stream(self, start: int = 0) -> Iterator[BinaryIO]:
+        stream = io.BytesIO(self.data)
+        stream.seek(start)
+        yield stream
+
+
+class _Object(File):
+    """An object that is read by ranges, all of them of what it was when it was opened."""
+
+    def __init__(self, bucket: Bucket, path: str, meta: "ObjectMeta") -> None:
+        self.size = meta["size"]
+        self.modified_ns = _mark(meta)
+        self._bucket, self._path, self._etag = bucket, path, meta["e_tag"]
+
+    def read(self, start: int, stop: int) -> bytes:
+        stop = min(stop, self.size)
+        if start >= stop:
+            return b""
+        return self._bucket.get(self._path, start, stop, self._etag)[1]
+
+    @contextmanager
+    def stream(self, start: int = 0) -> Iterator[BinaryIO]:
+        with io.BufferedReader(_Ranges(self, start), _RANGE_BYTES) as stream:
+            yield stream
+
+
+class _Ranges(io.RawIOBase):
+    """A stream of an object's bytes, read as they are wanted.
+
+    No answer stays open while what it holds is worked on: services end those that wait.
+    """
+
+    def __init__(self, file: _Object, start: int) -> None:
+        self._file, self._position = file, start
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}
+        self._position = max(0, base[whence] + offset)
+        return self._position
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        into = memoryview(buffer)
+        data = self._file.read(self._position, self._position + len(into))
+        into[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def _hidden_folder(path: str) -> str:
+    """Return the hidden folder that a path leads through, with a slash behind; empty if none."""
+    if "/." not in path and "/_" not in path and path[0] not in "._":
+        return ""
+    above = path.split("/")[:-1]
+    hidden = [number for number, name in enumerate(above) if name.startswith((".", "_"))]
+    return "/".join(above[: hidden[0] + 1]) + "/" if hidden else ""
+
+
+def _mark(meta: "ObjectMeta") -> int:
+    """Return what an object is told by from what may replace it: of its ETag, 64 bits.
+
+    Listings quote it or don't, and have whole seconds; where there is no ETag they must do.
+    """
+    etag = (meta["e_tag"] or "").removeprefix("W/").strip('"') or str(meta["last_modified"])
+    return int.from_bytes(sha256(etag.encode()).digest()[:8], signed=True)
+
+
+def _put(groups: "queue.Queue[Any]", some: object, stops: threading.Event) -> bool:
+    """Hand something on once there is room; tell whether anybody still wants it."""
+    while not stops.is_set():
+        try:
+            groups.put(some, timeout=0.1)
+        except queue.Full:
+            continue
+        return True
+    return False

@@ -1,0 +1,311 @@
+"""Access to buckets: the client of each, its credentials and settings, and what its errors mean.
+
+What `obstore` finds in the environment holds (`AWS_…`, `GOOGLE_…`, `AZURE_…`); what it doesn't read
+itself, profiles and SSO of AWS, boto3 does where it is installed.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from sparkify_bulk.errors import SparkifyBulkError, UsageError
+from sparkify_bulk.redaction import learn
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+EXTRA = "sparkify-bulk[cloud]"
+# What an environment variable is named that holds a secret.
+_SECRET = re.compile(r"(AWS|GOOGLE|AZURE)_.*(KEY|SECRET|TOKEN|PASSWORD|SAS|SERVICE_ACCOUNT)")
+# What says who asks; without any of it the service of the machine in the cloud is asked.
+_AWS_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+_AWS_FILES = {
+    "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+    "AWS_CONFIG_FILE": "~/.aws/config",
+}
+# A request that stalls, or is answered that the server is busy, is repeated so often and so long.
+_RETRIES = 20
+_RETRY_SECONDS = 120
+# Whoever waits for the first answer should soon know that nobody is there.
+_FIRST_RETRIES = 4
+_FIRST_RETRY_SECONDS = 15
+# Without it a stalled answer would hold a worker up for as long as it takes.
+_READ_TIMEOUT = "30s"
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>|x-ms-error-code: (\w+)")
+_BROKEN_BODY = "response body error"
+
+# How many requests of a worker are under way at a time: a small object takes long to come, and
+# little work.
+_REQUESTS = "SPARKIFY_BULK_REQUESTS"
+_USUAL_REQUESTS = 32
+_MOST_REQUESTS = 1024
+
+Answer = TypeVar("Answer")
+
+
+class Trouble(NamedTuple):
+    """What a service's answer means."""
+
+    what: str
+    hint: str
+
+
+_BY_CODE = {
+    "NoSuchBucket": Trouble("there is no such bucket", "look for a slip in its name"),
+    "ContainerNotFound": Trouble("there is no such container", "look for a slip in its name"),
+    "InvalidAccessKeyId": Trouble(
+        "the service doesn't know the access key", "set AWS_ACCESS_KEY_ID to one that it knows"
+    ),
+    "SignatureDoesNotMatch": Trouble(
+        "the secret key isn't the access key's", "set AWS_SECRET_ACCESS_KEY anew"
+    ),
+    "ExpiredToken": Trouble("the credentials have expired", "get new ones"),
+    "TokenRefreshRequired": Trouble("the credentials have expired", "get new ones"),
+    "InvalidToken": Trouble("the session token isn't valid", "set AWS_SESSION_TOKEN anew"),
+    "RequestTimeTooSkewed": Trouble(
+        "the clock of this machine is wrong: the service refuses what it signs",
+        "set the clock: timedatectl set-ntp true",
+    ),
+    "AuthenticationFailed": Trouble(
+        "the service refuses the credentials", "set AZURE_STORAGE_ACCOUNT_KEY or a SAS token anew"
+    ),
+    "SlowDown": Trouble("the service asks to slow down", "set SPARKIFY_BULK_REQUESTS to fewer"),
+}
+_REGION = Trouble(
+    "it is in another region than the one that is asked", "set AWS_REGION to the bucket's region"
+)
+_DENIED = Trouble(
+    "access is denied",
+    "the account that loads needs the right to list the bucket, and to read its objects: see "
+    "docs/cloud.md",
+)
+_NO_CREDENTIALS = Trouble(
+    "no credentials were found, or they were refused",
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what docs/cloud.md names for your "
+    "service; AWS_SKIP_SIGNATURE=true where anybody may read",
+)
+_BY_WORDS = (
+    ("AuthorizationHeaderMalformed", _REGION),
+    ("PermanentRedirect", _REGION),
+    ("incorrectly configured region", _REGION),
+    ("169.254.", _NO_CREDENTIALS),
+    ("metadata.google.internal", _NO_CREDENTIALS),
+    ("Account must be specified", Trouble("no account is named", "set AZURE_STORAGE_ACCOUNT_NAME")),
+    ("invalid peer certificate", Trouble("its certificate isn't trusted", "set SSL_CERT_FILE")),
+)
+_BY_STATUS = {
+    "400": Trouble("the service takes the request for wrong", "look at the endpoint and region"),
+    "401": _NO_CREDENTIALS,
+    "403": _DENIED,
+    "404": Trouble("there is no such bucket", "look for a slip in its name"),
+    "429": _BY_CODE["SlowDown"],
+}
+_UNREACHABLE = Trouble(
+    "the service can't be reached, or doesn't answer",
+    "check AWS_ENDPOINT_URL, AWS_REGION and the network, or run again when it is up",
+)
+
+
+class BucketError(SparkifyBulkError):
+    """A bucket can't be listed or read; what was asked of it is nowhere done by half."""
+
+
+class ReplacedError(Exception):
+    """An object was replaced by another one."""
+
+
+class OutOfRangeError(Exception):
+    """An object has no such bytes."""
+
+
+def explain(error: Exception, asked: str) -> BucketError:
+    """Say what an error of a service means.
+
+    Args:
+        error: what obstore raised.
+        asked: what was to be done.
+    """
+    trouble = _trouble(str(error))
+    return BucketError(f"{asked}: {trouble.what}", hint=trouble.hint)
+
+
+def _unnamable(error: Exception, asked: str) -> BucketError:
+    """Say which key it is that no path can be made of."""
+    key = re.search(r'Path "(.*?)"', str(error), re.DOTALL)
+    return BucketError(
+        f"{asked}: the key {key[1] if key else '?'} of an object in it has an empty part between "
+        "two slashes, a dot or two for one, or a control character",
+        hint="rename the object, or name a folder without it",
+    )
+
+
+def _trouble(text: str) -> Trouble:
+    code = _CODE.search(text)
+    if code and (found := _BY_CODE.get(code[1] or code[2])):
+        return found
+    for words, trouble in _BY_WORDS:
+        if words in text:
+            return trouble
+    status = _STATUS.search(text)
+    if not status:
+        return _UNREACHABLE
+    if found := _BY_STATUS.get(status[1]):
+        return found
+    return Trouble(f"the service answers {status[1]}", "run again when it is well")
+
+
+def requests() -> int:
+    """Return how many objects a worker asks for at a time.
+
+    Raises:
+        UsageError: the environment says what can't be.
+    """
+    said = os.environ.get(_REQUESTS) or str(_USUAL_REQUESTS)
+    if not said.isdecimal() or not 1 <= int(said) <= _MOST_REQUESTS:
+        raise UsageError(
+            f"{_REQUESTS}={said} is no number of requests", hint=f"set it to 1 to {_MOST_REQUESTS}"
+        )
+    return int(said)
+
+
+@lru_cache
+def client_of(bucket: str, *, patient: bool = True) -> "ObjectStore":
+    """Return the client of a bucket.
+
+    Args:
+        bucket: its address, without what stands in it.
+        patient: repeat what fails for two minutes, not for a few seconds.
+
+    Raises:
+        UsageError: obstore isn't installed, or the environment's settings can't be.
+    """
+    try:
+        from obstore.store import from_url  # noqa: PLC0415
+    except ImportError:
+        raise UsageError(
+            f"{bucket} is a bucket, and obstore, which reads buckets, isn't installed",
+            hint=f"pip install '{EXTRA}'",
+        ) from None
+    learn(*(value for name, value in os.environ.items() if _SECRET.fullmatch(name)))
+    retries, seconds = (
+        (_RETRIES, _RETRY_SECONDS) if patient else (_FIRST_RETRIES, _FIRST_RETRY_SECONDS)
+    )
+    try:
+        return from_url(
+            bucket,
+            client_options={
+                "allow_http": _is_plain_http(),
+                "connect_timeout": "5s",
+                "read_timeout": _READ_TIMEOUT,
+                "timeout": "1h",
+            },
+            retry_config={
+                "max_retries": retries,
+                "retry_timeout": timedelta(seconds=seconds),
+                "backoff": {"init_backoff": timedelta(milliseconds=200)},
+            },
+            **_profile() if bucket.startswith("s3") else {},
+        )
+    except UsageError:
+        raise
+    # Which errors there are for what the environment says isn't laid down.
+    except Exception as error:  # noqa: BLE001
+        trouble = _trouble(str(error))
+        what = "its settings can't be" if trouble is _UNREACHABLE else trouble.what
+        raise UsageError(f"{bucket} can't be opened: {what}", hint=trouble.hint) from None
+
+
+def _is_plain_http() -> bool:
+    """Tell whether an endpoint is named that is asked without TLS."""
+    return any(
+        value.startswith("http://")
+        for name, value in os.environ.items()
+        if name.startswith(("AWS_ENDPOINT", "AZURE_", "GOOGLE_"))
+    )
+
+
+def _profile() -> dict[str, Any]:
+    """Return what boto3 finds out where credentials stand in a profile of AWS.
+
+    Raises:
+        UsageError: a profile is named, and boto3 isn't installed or can't use it.
+    """
+    environment = os.environ
+    if any(map(environment.get, _AWS_CREDENTIALS)) or _is_anonymous():
+        return {}
+    named = environment.get("AWS_PROFILE")
+    files = [environment.get(name, usual) for name, usual in _AWS_FILES.items()]
+    if not named and not any(Path(file).expanduser().exists() for file in files):
+        return {}
+    if find_spec("boto3") is None:
+        if named:
+            raise UsageError(
+                f"AWS_PROFILE names the profile {named}, and boto3, which reads profiles, isn't "
+                "installed",
+                hint="pip install boto3, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            )
+        return {}
+    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
+
+    try:
+        return {"credential_provider": Boto3CredentialProvider()}
+    # Of botocore's many errors each says what is wrong with the profile.
+    except Exception as error:  # noqa: BLE001
+        raise UsageError(
+            f"the AWS profile {named or 'default'} can't be used: {error}",
+            hint="aws sts get-caller-identity tries it",
+        ) from None
+
+
+def _is_anonymous() -> bool:
+    return os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true", "yes", "on")
+
+
+def ask(question: Callable[[], Answer], asked: str, *, of_object: bool) -> Answer:
+    """Return what a service answers; ask once more if the object was replaced meanwhile.
+
+    Args:
+        question: asks it.
+        asked: what was to be done and can't be, for the message.
+        of_object: the question is about one object.
+
+    Raises:
+        FileNotFoundError, PermissionError: of an object.
+        ReplacedError: the object isn't the one any more that was meant.
+        OutOfRangeError: the object ends before the bytes that were asked for.
+        BucketError: anything else; it says what was to be done.
+    """
+    from obstore import exceptions  # noqa: PLC0415
+
+    try:
+        try:
+            return question()
+        except exceptions.GenericError as error:
+            if _BROKEN_BODY not in str(error):
+                raise
+            return question()
+    except FileNotFoundError:
+        raise FileNotFoundError(2, "it is gone") from None
+    except exceptions.PreconditionError:
+        raise ReplacedError from None
+    except exceptions.PermissionDeniedError as error:
+        if of_object and _trouble(str(error)) is _DENIED:
+            raise PermissionError(13, "access is denied") from None
+        raise explain(error, asked) from None
+    except exceptions.InvalidPathError as error:
+        raise _unnamable(error, asked) from None
+    except exceptions.BaseError as error:
+        if (status := _STATUS.search(str(error))) and status[1] == "416":
+            raise OutOfRangeError from None
+        raise explain(error, asked) from None

@@ -1,0 +1,220 @@
+"""A bucket to test with: a service of S3's kind in a process of its own, and what stands before it.
+
+What stands before it counts requests, and answers wrongly or not at all where it is told so.
+"""
+
+import http.client
+import http.server
+import itertools
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.store import S3Store
+from servers import free_port
+from waiting import PATIENCE_SECONDS, wait_until
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDGIVEN7KEY", "AWS_SECRET_ACCESS_KEY": "s3cr8t/Given+key"}
+_SERVICE = """
+import sys
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_backend_app),
+           threaded=True)
+"""
+Fault = int | str | tuple[int, str]
+_OWN_HEADERS = ("transfer-encoding", "connection", "server", "date")
+_numbers = itertools.count(1)
+
+
+class Service:
+    """A service that keeps buckets, and the one who stands before it.
+
+    Attributes:
+        requests: method, path with query, and headers, of every request since they were cleared.
+        faults: what to do instead of answering, once each, by what the request's path ends in:
+            a status, with a code of S3 or without, or `cut`, `reset`, `stall`, `denied`.
+        between: called with a path before it is answered.
+        closing: set when it ends.
+    """
+
+    def __init__(self, port: int) -> None:
+        """Stand before what listens at a port."""
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.faults: dict[str, deque[Fault]] = {}
+        self.between: Any = None
+        self.closing = threading.Event()
+        self._behind = port
+        outer = self
+
+        class Handler(_Handler):
+            service = outer
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        """End."""
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def forward(self, method: str, path: str, headers: Any, body: bytes) -> Any:
+        """Ask who stands behind; return its answer, and the answer's bytes."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._behind, timeout=PATIENCE_SECONDS)
+        try:
+            connection.request(method, path, body, dict(headers))
+            answer = connection.getresponse()
+            return answer, answer.read()
+        finally:
+            connection.close()
+
+    def fault(self, path: str) -> Fault | None:
+        """Return what to do instead of answering, if anything."""
+        for end, faults in self.faults.items():
+            if path.partition("?")[0].endswith(end) and faults:
+                return faults.popleft()
+        return None
+
+    def objects(self) -> list[str]:
+        """Return the paths of all objects that were read, in order."""
+        return [path for method, path, _ in self.requests if method == "GET" and "?" not in path]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    service: Service
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.service.requests.append((self.command, self.path, dict(self.headers)))
+        fault = self.service.fault(self.path)
+        if self.service.between:
+            self.service.between(self.path)
+        if fault == "denied":
+            fault = 403, "AccessDenied"
+        if not isinstance(fault, str | None):
+            self._refuse(*(fault if isinstance(fault, tuple) else (fault, "")))
+            return
+        if fault == "reset":
+            self._reset()
+            return
+        answer, data = self.service.forward(self.command, self.path, self.headers, body)
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in _OWN_HEADERS:
+                self.send_header(name, value)
+        if "Content-Length" not in answer.headers:
+            self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self._send(data, fault)
+
+    def _send(self, data: bytes, fault: Fault | None) -> None:
+        whole = len(data) if fault is None else len(data) // 2
+        self.wfile.write(data[:whole])
+        self.wfile.flush()
+        if fault == "stall":
+            self.service.closing.wait(PATIENCE_SECONDS)
+        self.close_connection = fault is not None
+
+    def _reset(self) -> None:
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close_connection = True
+        self.connection.close()
+
+    def _refuse(self, status: int, code: str) -> None:
+        body = f"<Error><Code>{code}</Code></Error>".encode() if code else b""
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+@contextmanager
+def running_service() -> Iterator[Service]:
+    """Run a service of S3's kind, in a process of its own."""
+    port = free_port()
+    environment = {**os.environ, "MOTO_S3_CUSTOM_ENDPOINTS": ""}
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVICE, str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    ) as process:
+        service = Service(port)
+        try:
+            wait_until(lambda: _answers(port), "the service doesn't start")
+            yield service
+        finally:
+            service.close()
+            process.kill()
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+class Bucket:
+    """A bucket, to be filled."""
+
+    def __init__(self, service: Service) -> None:
+        """Make it, empty."""
+        self.service = service
+        self.name = f"bucket-{next(_numbers)}"
+        self.url = f"s3://{self.name}"
+        self.environment = {
+            **KEYS,
+            "AWS_ENDPOINT_URL": service.url,
+            "AWS_REGION": "us-east-1",
+            "NO_PROXY": "127.0.0.1",
+        }
+        self.store = S3Store(
+            self.name,
+            endpoint=f"http://127.0.0.1:{service._behind}",  # noqa: SLF001
+            access_key_id="a",
+            secret_access_key="b",  # noqa: S106
+            client_options={"allow_http": True},
+        )
+        status, _ = service.forward("PUT", f"/{self.name}", {}, b"")
+        assert status.status == 200
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object."""
+        obstore.put(self.store, key, data)
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        obstore.delete(self.store, key)
+
+    def fill(self, folder: Path, prefix: str = "") -> None:
+        """Write all files below a folder."""
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        with ThreadPoolExecutor(8) as pool:
+            keys = [f"{prefix}{path.relative_to(folder)}" for path in files]
+            list(pool.map(lambda key, path: self.put(key, path.read_bytes()), keys, files))
