@@ -3,6 +3,9 @@
 What stands before it counts requests, and answers wrongly or not at all where it is told so.
 """
 
+import base64
+import email.utils
+import hmac
 import http.client
 import http.server
 import itertools
@@ -12,16 +15,21 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
-from obstore.store import S3Store
+from obstore.store import AzureStore, S3Store
 from servers import free_port
 from waiting import PATIENCE_SECONDS, wait_until
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from obstore.store import ObjectStore
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDGIVEN7KEY", "AWS_SECRET_ACCESS_KEY": "s3cr8t/Given+key"}
 _SERVICE = """
@@ -45,6 +53,7 @@ class Service:
             a status, with a code of S3 or without, or `cut`, `reset`, `stall`, `denied`.
         between: called with a path before it is answered.
         closing: set when it ends.
+        port: of the service itself.
     """
 
     def __init__(self, port: int) -> None:
@@ -53,7 +62,7 @@ class Service:
         self.faults: dict[str, deque[Fault]] = {}
         self.between: Any = None
         self.closing = threading.Event()
-        self._behind = port
+        self.port = port
         outer = self
 
         class Handler(_Handler):
@@ -72,7 +81,7 @@ class Service:
 
     def forward(self, method: str, path: str, headers: Any, body: bytes) -> Any:
         """Ask who stands behind; return its answer, and the answer's bytes."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._behind, timeout=PATIENCE_SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         try:
             connection.request(method, path, body, dict(headers))
             answer = connection.getresponse()
@@ -180,29 +189,17 @@ def _answers(port: int) -> bool:
     return True
 
 
-class Bucket:
-    """A bucket, to be filled."""
+class Filled:
+    """A bucket, or what Azure calls a container, to be filled.
 
-    def __init__(self, service: Service) -> None:
-        """Make it, empty."""
-        self.service = service
-        self.name = f"bucket-{next(_numbers)}"
-        self.url = f"s3://{self.name}"
-        self.environment = {
-            **KEYS,
-            "AWS_ENDPOINT_URL": service.url,
-            "AWS_REGION": "us-east-1",
-            "NO_PROXY": "127.0.0.1",
-        }
-        self.store = S3Store(
-            self.name,
-            endpoint=f"http://127.0.0.1:{service._behind}",  # noqa: SLF001
-            access_key_id="a",
-            secret_access_key="b",  # noqa: S106
-            client_options={"allow_http": True},
-        )
-        status, _ = service.forward("PUT", f"/{self.name}", {}, b"")
-        assert status.status == 200
+    Attributes:
+        url: its address.
+        environment: the variables that lead to it.
+    """
+
+    url: str
+    environment: dict[str, str]
+    store: "ObjectStore"
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object."""
@@ -218,3 +215,87 @@ class Bucket:
         with ThreadPoolExecutor(8) as pool:
             keys = [f"{prefix}{path.relative_to(folder)}" for path in files]
             list(pool.map(lambda key, path: self.put(key, path.read_bytes()), keys, files))
+
+
+class Bucket(Filled):
+    """A bucket of a service."""
+
+    def __init__(self, service: Service) -> None:
+        """Make it, empty."""
+        self.service = service
+        self.name = f"bucket-{next(_numbers)}"
+        self.url = f"s3://{self.name}"
+        self.environment = {
+            **KEYS,
+            "AWS_ENDPOINT_URL": service.url,
+            "AWS_REGION": "us-east-1",
+            "NO_PROXY": "127.0.0.1",
+        }
+        self.store = S3Store(
+            self.name,
+            endpoint=f"http://127.0.0.1:{service.port}",
+            access_key_id="a",
+            secret_access_key="b",  # noqa: S106
+            client_options={"allow_http": True},
+        )
+        status, _ = service.forward("PUT", f"/{self.name}", {}, b"")
+        assert status.status == 200
+
+
+class Container(Filled):
+    """A container of Azure's emulator."""
+
+    def __init__(self, port: int, account: str, key: str) -> None:
+        """Make it, empty."""
+        self.name = f"container-{next(_numbers)}"
+        self.url = f"az://{self.name}"
+        endpoint = f"http://127.0.0.1:{port}/{account}"
+        self.environment = {
+            "AZURE_STORAGE_ACCOUNT_NAME": account,
+            "AZURE_STORAGE_ACCOUNT_KEY": key,
+            "AZURE_STORAGE_ENDPOINT": endpoint,
+            "NO_PROXY": "127.0.0.1",
+        }
+        self.store = AzureStore(
+            self.name,
+            account_name=account,
+            account_key=key,
+            endpoint=endpoint,
+            client_options={"allow_http": True},
+        )
+        # obstore makes none, so this one request is signed here.
+        moment = email.utils.formatdate(usegmt=True)
+        signed = (
+            "PUT" + "\n" * 12 + f"x-ms-date:{moment}\nx-ms-version:2023-11-03\n"
+            f"/{account}/{account}/{self.name}\nrestype:container"
+        )
+        digest = hmac.digest(base64.b64decode(key), signed.encode(), "sha256")
+        headers = {
+            "x-ms-date": moment,
+            "x-ms-version": "2023-11-03",
+            "Authorization": f"SharedKey {account}:{base64.b64encode(digest).decode()}",
+            "Content-Length": "0",
+        }
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+        connection.request("PUT", f"/{account}/{self.name}?restype=container", headers=headers)
+        assert connection.getresponse().status == 201
+        connection.close()
+
+
+@contextmanager
+def running_azurite(program: str) -> Iterator[Callable[[], Container]]:
+    """Run Azure's emulator; yield what makes containers in it."""
+    port, account = free_port(), "account"
+    key = base64.b64encode(os.urandom(64)).decode()
+    words = ["--inMemoryPersistence", "--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+    with subprocess.Popen(
+        [program, "--blobHost", "127.0.0.1", "--blobPort", str(port), *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "AZURITE_ACCOUNTS": f"{account}:{key}"},
+    ) as process:
+        try:
+            wait_until(lambda: _answers(port), "Azurite doesn't start")
+            yield lambda: Container(port, account, key)
+        finally:
+            process.kill()

@@ -3,8 +3,9 @@
 import itertools
 import logging
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,7 +13,7 @@ import hypothesis
 import psycopg
 import pytest
 import sizes
-from buckets import Bucket, Service, running_service
+from buckets import Bucket, Container, Service, running_azurite, running_service
 from fault_ground import TOTALS
 from servers import Server, running
 from trees import Tree
@@ -167,6 +168,31 @@ def bucket(service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     yield made
     service.faults.clear()
     service.between = None
+    bucket_access.client_of.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def containers(_clean_environment: None) -> Iterator[Callable[[], Container]]:
+    """Azure's emulator, where npm has installed it."""
+    program = shutil.which("azurite-blob")
+    if program is None:
+        if shutil.which("npm"):
+            lack("no azurite-blob is on the PATH: npm install --global azurite")
+        pytest.skip("there is no npm, so no emulator of Azure")
+    with running_azurite(program) as make:
+        yield make
+
+
+@pytest.fixture
+def container(
+    containers: Callable[[], Container], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Container]:
+    """Make an empty container that the environment leads to."""
+    made = containers()
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket_access.client_of.cache_clear()
+    yield made
     bucket_access.client_of.cache_clear()
 
 

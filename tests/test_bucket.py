@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from buckets import KEYS, Bucket
+from buckets import KEYS, Bucket, Container
 from command import run
 from hard_inputs import CASES
 from trees import Star, Tree, event, lines, query, read_star, slow_star, song
@@ -164,6 +164,28 @@ def test_every_command_that_reads_input_reads_buckets(
     done = run(*command, *data, "--dsn", database)
     assert done.returncode in (0, 3), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_container_of_azure_is_read_as_a_folder_is(
+    database: str, tree: Tree, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listed, read whole and by ranges, and known again by ETags that listings don't quote."""
+    monkeypatch.setattr(bucket_module, "_WHOLE_BYTES", 5000)
+    for number in range(1, 6):
+        tree.songs(f"A/{number}.json", song(number))
+        tree.logs(f"2018/{number}.json", *(event(10 * number + item) for item in range(5)))
+    tree.logs("large.json", *(event(item) for item in range(100, 200)))
+    tree.logs("packed.json.gz").write_bytes(gzip.compress(lines(*map(event, range(200, 300)))))
+    tree.logs("empty.json")
+    container.fill(tree.root)
+    assert star_of(database, container.url) == star_of(database, tree.root)
+    sparkify_bulk.reload(container.url, dsn=database)
+    again = sparkify_bulk.load(container.url, dsn=database)
+    assert (again.input.songs.files_skipped, again.input.events.files_skipped) == (5, 8)
+    container.put("log_data/2018/1.json", lines(event(11, location="Delft")))
+    assert sparkify_bulk.load(container.url, dsn=database).input.events.files == 1
+    with pytest.raises(BucketError, match="there is no such container"):
+        sparkify_bulk.reload("az://nobody-has-it/a", dsn=database)
 
 
 # --- listing --------------------------------------------------------------------------------------
