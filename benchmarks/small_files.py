@@ -41,19 +41,19 @@ def main() -> None:
     rows = []
     for files in given.files:
         with comparison.generated(comparison.Sizes(1, files, given.seed)) as data:
-            rows.append(_measure("songs", data / "song_data", given))
+            rows.append(measure_reading("songs", data / "song_data", given))
     with (
         comparison.generated(comparison.Sizes(given.events, 1, given.seed)) as data,
         tempfile.TemporaryDirectory(prefix="sparkify-bench-") as small,
     ):
         _cut(data / "log_data", Path(small))
         for folder in (data / "log_data", Path(small)):
-            rows.append(_measure("events", folder, given))  # noqa: PERF401 - one after another
+            rows.append(measure_reading("events", folder, given))  # noqa: PERF401 - in turn
     show(rows, given.output, seed=given.seed, jobs=given.jobs)
 
 
-def _measure(kind: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Read a folder several times, after once that doesn't count."""
+def measure_reading(kind: str, folder: Path | str, given: argparse.Namespace) -> dict[str, Any]:
+    """Read a tree several times, after once that doesn't count."""
     command = [sys.executable, __file__, "--read", kind, str(folder), f"--jobs={given.jobs}"]
     measured = [succeeded(measure(command)) for _ in range(given.rounds + 1)][1:]
     said = [json.loads(one.said) for one in measured]
@@ -89,7 +89,7 @@ def _read(kind: str, folder: str, jobs: int) -> None:
         add_up(batch.files, counts)
         return found
 
-    folders = [Path(folder) if kind == one else None for one in KINDS]
+    folders = [folder if kind == one else None for one in KINDS]
     began = time.perf_counter()
     with begin_listing(Settings(*folders, jobs=jobs), read=True) as listers:
         ((named, lister),) = listers.items()

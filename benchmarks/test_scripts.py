@@ -21,6 +21,11 @@ HERE = Path(__file__).parent
         ),
         ("small_files.py", ["--files=50", "--events=3000"], {"files": [50, 30, 3000]}),
         ("damaged.py", ["--sizes=1", "--log=1"], {"megabytes": [1] * 16}),
+        (
+            "buckets.py",
+            ["--songs=50", "--events=3000", "--keys=2100"],
+            {"files": [50, 50, 30, 30, 2100]},
+        ),
     ],
 )  # fmt: skip
 def test_script(
@@ -28,7 +33,7 @@ def test_script(
 ) -> None:
     """A script measures each size, and writes JSON."""
     output = tmp_path / "out.json"
-    where = [] if script in ("small_files.py", "damaged.py") else [f"--dsn={dsn}"]
+    where = [] if script in ("small_files.py", "damaged.py", "buckets.py") else [f"--dsn={dsn}"]
     subprocess.run(  # noqa: S603 - our own
         [sys.executable, HERE / script, *where, *options, "--rounds=1", f"--output={output}"],
         check=True,

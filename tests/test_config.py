@@ -146,3 +146,22 @@ def test_a_file_that_others_may_have_written_is_not_used(file: Path, others: str
     assert done.returncode == 2
     assert "belongs to another user" in done.stderr
     assert run("--config", "sparkify-bulk.toml", "config", folder=file.parent).returncode == 0
+
+
+def test_how_buckets_are_reached_may_stand_in_the_file(file: Path) -> None:
+    """Variables of the environment come first; secrets are refused, and never shown."""
+    file.write_text('[cloud]\nAWS_REGION = "eu-west-1"\nAWS_ENDPOINT_URL = "http://minio:9000"\n')
+    found = settings(file.parent, AWS_REGION="us-west-2", AWS_SECRET_ACCESS_KEY="s3cr3t22")  # noqa: S106
+    assert found["AWS_REGION"] == ("us-west-2", "AWS_REGION")
+    assert found["AWS_ENDPOINT_URL"] == ("http://minio:9000", "sparkify-bulk.toml")
+    assert found["AWS_SECRET_ACCESS_KEY"] == ("***", "AWS_SECRET_ACCESS_KEY")
+    file.write_text('[cloud]\nAWS_SECRET_ACCESS_KEY = "s3cr3t22"\nPATH = "/bin"\nAWS_X = [1]\n')
+    done = run("runs", folder=file.parent)
+    assert done.returncode == 2
+    for complaint in (
+        "[cloud] AWS_SECRET_ACCESS_KEY may hold a secret: set it in the environment",
+        "[cloud] PATH is not a variable of AWS_, GOOGLE_ or AZURE_, nor SPARKIFY_BULK_REQUESTS",
+        "[cloud] AWS_X can't be [1]",
+    ):
+        assert complaint in done.stderr
+    assert "s3cr3t22" not in done.stderr

@@ -20,13 +20,16 @@ from sparkify_bulk.commands.load import load
 from sparkify_bulk.commands.options import JSON, PREFIX, variables
 from sparkify_bulk.commands.reload import reload
 from sparkify_bulk.errors import UsageError
-from sparkify_bulk.redaction import redact
+from sparkify_bulk.redaction import MASK, redact
+from sparkify_bulk.source.bucket_access import REQUESTS, is_cloud_variable, is_secret
 from sparkify_bulk.units import show_age
 
 NAME = "sparkify-bulk.toml"
 _FILE = "sparkify_bulk.settings_file"
 # Variables of this program's that are no option of a command.
-_OTHER_VARIABLES = (f"{PREFIX}HOME", f"{PREFIX}CONFIG")
+_OTHER_VARIABLES = (f"{PREFIX}HOME", f"{PREFIX}CONFIG", REQUESTS)
+_CLOUD = "cloud"
+_TAKEN = "sparkify_bulk.cloud_variables"
 
 
 # --- the file -------------------------------------------------------------------------------------
@@ -52,6 +55,10 @@ def use_file(context: click.Context, path: Path | None) -> None:
             hint="sparkify-bulk reload --help lists the settings; in the file they have no dashes "
             "in front",
         )
+    cloud = document.get(_CLOUD, {}).items()
+    taken = {name: _as_variable(value) for name, value in cloud if name not in os.environ}
+    os.environ.update(taken)
+    context.meta[_TAKEN] = set(taken)
     context.default_map = _defaults(context.command, document, _top(document))
     context.meta[_FILE] = file
 
@@ -100,7 +107,25 @@ def _top(document: Mapping[str, Any]) -> dict[str, Any]:
 def _complaints(context: click.Context, document: Mapping[str, Any]) -> Iterator[str]:
     """Say of everything in a settings file that can't be why it can't."""
     yield from _complaints_of(context, _top(document), _shared(), "")
-    yield from _complaints_of_tables(context, context.command, document, "")
+    commands = {name: inner for name, inner in document.items() if name != _CLOUD}
+    yield from _complaints_of_tables(context, context.command, commands, "")
+    cloud = document.get(_CLOUD, {})
+    yield from _complaints_of_cloud(cloud if isinstance(cloud, dict) else {})
+
+
+def _complaints_of_cloud(table: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in table.items():
+        if not is_cloud_variable(name):
+            yield f"[{_CLOUD}] {name} is not a variable of AWS_, GOOGLE_ or AZURE_, nor {REQUESTS}"
+        elif is_secret(name):
+            yield f"[{_CLOUD}] {name} may hold a secret: set it in the environment"
+        elif not isinstance(value, str | int):
+            yield f"[{_CLOUD}] {name} can't be {value!r}"
+
+
+def _as_variable(value: str | int) -> str:
+    """Write a value of the file as an environment variable has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _complaints_of_tables(
@@ -204,6 +229,7 @@ def config(context: click.Context, /, *, as_json: bool) -> None:
     """
     wrong: list[str] = []
     rows = _rows(*(_settings(context, command, wrong) for command in (reload, load)))
+    rows += _cloud_rows(context)
     if as_json:
         for row in rows:
             streams.write_line(dict(zip(("setting", "value", "from"), row, strict=True)))
@@ -252,6 +278,20 @@ def _rows(of_reload: _Settings, of_load: _Settings) -> list[tuple[str, str | Non
             if row is not None:
                 rows[f"{name} of {command}" if differ else name, *row] = None
     return list(rows)
+
+
+def _cloud_rows(context: click.Context) -> list[tuple[str, str | None, str]]:
+    """Return the variables that say how buckets are reached; of secrets only that they are set."""
+    taken = context.meta.get(_TAKEN, set())
+    return [
+        (
+            name,
+            MASK if is_secret(name) else redact(value),
+            str(context.meta[_FILE]) if name in taken else name,
+        )
+        for name, value in sorted(os.environ.items())
+        if is_cloud_variable(name)
+    ]
 
 
 def _shown(value: object) -> str | None:

@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-# Objects of batches with others are read whole, at once; no batch is larger.
+# Objects that share a batch are read whole; no such batch is larger.
 _WHOLE_BYTES = 16 * 2**20
-# What a packed object is read by.
+# Bytes per request of a compressed object.
 _RANGE_BYTES = 8 * 2**20
-# Keys that a service lists at a time.
+# Keys per response of a listing.
 _PAGE = 1000
-# How many folders are listed at a time, and how many groups of files of each may wait.
+# Folders listed concurrently, and groups of files of each that may wait in memory.
 _LISTERS = 8
 _AHEAD = 4
-# No more folders are told apart: each costs a request.
+# Folders listed separately: finding each costs a request.
 _MOST_FOLDERS = 64
-# Behind all keys that begin with a folder's name and a slash.
+# Sorts after all keys that begin with a folder's name and a slash.
 _LAST = "/\U0010ffff"
 _REPLACED = "it was replaced while it was read; the next load reads it"
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket(Store):
-    """What stands in a bucket below a prefix.
+    """The objects of a bucket below a prefix.
 
     Attributes:
         address: scheme, bucket and prefix, as in `s3://bucket/folder`.
@@ -62,24 +62,25 @@ class Bucket(Store):
     tells_rights = False
 
     def __post_init__(self) -> None:
-        """Write the address in the shortest way.
+        """Normalize the address.
 
         Raises:
-            UsageError: it can't be one.
+            UsageError: it is not the address of a bucket.
         """
         scheme, _, rest = self.address.partition("://")
-        bucket, _, prefix = rest.rstrip("/").partition("/")
+        rest, scheme = rest.rstrip("/"), scheme.lower()
+        bucket = rest.partition("/")[0]
         if not bucket or "@" in bucket or ":" in bucket:
             raise UsageError(
-                f"{self.address} is no address of a bucket",
+                f"{self.address} is not the address of a bucket",
                 hint=f"write it as {scheme}://BUCKET/FOLDER; credentials come from the environment",
             )
-        if "" in prefix.split("/")[:-1] or "//" in rest.rstrip("/"):
+        if "//" in rest:
             raise UsageError(
                 f"{self.address} has an empty part between two slashes",
                 hint="name a folder without one; objects with such keys can't be read",
             )
-        object.__setattr__(self, "address", f"{scheme}://{rest.rstrip('/')}")
+        object.__setattr__(self, "address", f"{scheme}://{rest}")
 
     @property
     def _bucket(self) -> str:
@@ -102,13 +103,14 @@ class Bucket(Store):
         return ask(question, f"{where} can't be {what}", of_object=bool(path))
 
     def missing(self) -> str:
-        """Say that nothing stands below the prefix.
+        """Return a message if there is no object below the prefix.
 
         Raises:
             BucketError: it can't be listed; the message says why.
-            UsageError: obstore isn't installed, or its settings can't be.
+            UsageError: obstore isn't installed, or a setting is wrong.
         """
-        pages = client_of(self._bucket, patient=False).list(self._prefix or None, chunk_size=1)
+        client = client_of(self._bucket, patient=False)
+        pages = self._ask(lambda: client.list(self._prefix or None, chunk_size=1), "listed")
         if self._ask(lambda: next(pages, None), "listed"):
             return ""
         return f"there is nothing below {self.address}"
@@ -142,14 +144,14 @@ class Bucket(Store):
                     left_out.add("hidden_file", path)
                 elif has_suffix(path):
                     entries.append(Entry(path, size, mark))
-                # What the consoles show as a folder is an empty object.
+                # Web consoles make empty objects to show folders.
                 elif size:
                     left_out.add("suffix", path)
             if entries:
                 yield entries
 
     def _listed(self) -> Iterator[list[Entry]]:
-        """Yield all objects, many at a time: large folders are listed side by side."""
+        """Yield all objects in groups; large folders are listed concurrently."""
         stops = threading.Event()
         with ThreadPoolExecutor(_LISTERS, "list") as pool:
             try:
@@ -173,7 +175,7 @@ class Bucket(Store):
         prefix: str,
         offset: str | None,
     ) -> None:
-        """Put what a folder holds, an error, and None at the end, where somebody waits for it."""
+        """Put the groups of a part of the listing into a queue; an error or None comes last."""
         last: BaseException | None = None
         try:
             for some in self._pages(prefix, offset, FILES):
@@ -185,15 +187,18 @@ class Bucket(Store):
 
     def _pages(self, prefix: str, offset: str | None, size: int) -> Iterator[list[Entry]]:
         skip = len(self._key(""))
-        pages = self._client.list(prefix or None, offset=offset, chunk_size=size)
+        client = self._client
+        pages = self._ask(
+            lambda: client.list(prefix or None, offset=offset, chunk_size=size), "listed"
+        )
         while page := self._ask(lambda: next(pages, None), "listed"):
             yield [Entry(one["path"][skip:], one["size"], _mark(one)) for one in page]
 
     def _cut(self) -> Iterator[tuple[str, str | None]]:
-        """Yield what to list side by side, in order: prefixes, and where to begin in each.
+        """Yield the parts to list concurrently, in order: a prefix, and the key to begin behind.
 
-        A folder is told from the next by asking for what stands behind it, as long as each fills a
-        page; what is left is one part. Azure can't begin in the middle.
+        Each folder that fills a page is a part; the next one is found by listing from behind it.
+        The rest is one part. Azure can't begin in the middle of a listing.
         """
         prefix, offset = self._prefix, None
         if not self._bucket.startswith("az"):
@@ -212,17 +217,27 @@ class Bucket(Store):
 
     @contextmanager
     def open(self, path: str) -> Iterator[File]:
-        """Open an object, as it is now.
+        """Open the current version of an object.
 
         Raises:
-            BucketError: the service can't be asked.
-            OSError: it is gone, or may not be read.
+            BucketError: the service doesn't answer.
+            OSError: the object is gone, or access is denied.
         """
         meta = self._ask(lambda: self._client.head(self._key(path)), "read", path)
         yield _Object(self, path, meta)
 
     def get(self, path: str, start: int, stop: int, etag: str | None) -> "tuple[ObjectMeta, bytes]":
-        """Return an object's metadata and a range of its bytes, if it is still the one meant."""
+        """Return metadata and a range of bytes of an object.
+
+        Args:
+            path: of the object, below the prefix.
+            start: of the range.
+            stop: of the range.
+            etag: of the version to read; None for the current one.
+
+        Raises:
+            UnreadableError: the object was replaced by another version.
+        """
 
         def question() -> "tuple[ObjectMeta, bytes]":
             options: GetOptions = {"range": (start, stop)}
@@ -238,7 +253,7 @@ class Bucket(Store):
 
     @contextmanager
     def ahead(self, paths: Sequence[str]) -> Iterator[Store]:
-        """Read several objects at once, whole; one by itself is read as it is wanted."""
+        """Read several objects concurrently; a single one is read on demand."""
         if len(paths) == 1:
             yield self
             return
@@ -261,7 +276,7 @@ class Bucket(Store):
 
 @dataclass(frozen=True, slots=True)
 class _Fetched(Store):
-    """A bucket some of whose objects have been read, or are about to be."""
+    """A bucket, some objects of which are being read."""
 
     address: str
     bucket: Bucket
@@ -285,7 +300,7 @@ class _Fetched(Store):
                 yield file
 
     def read_small(self, paths: Sequence[str]) -> tuple[Read, list[int]]:
-        """Return those that are plain, in the order of the paths; what is wrong `open` says."""
+        """Return the plain ones, in the order of the paths; `open` raises the errors of others."""
         reading = Reading()
         places = []
         for place, path in enumerate(paths):
@@ -302,7 +317,7 @@ class _Fetched(Store):
 
 
 class _Whole(File):
-    """An object that was read whole."""
+    """An object read whole."""
 
     def __init__(self, meta: "ObjectMeta", data: bytes) -> None:
         self.size = len(data)
@@ -320,7 +335,7 @@ class _Whole(File):
 
 
 class _Object(File):
-    """An object that is read by ranges, all of them of what it was when it was opened."""
+    """An object read by ranges, all from the version that was opened."""
 
     def __init__(self, bucket: Bucket, path: str, meta: "ObjectMeta") -> None:
         self.size = meta["size"]
@@ -340,9 +355,9 @@ class _Object(File):
 
 
 class _Ranges(io.RawIOBase):
-    """A stream of an object's bytes, read as they are wanted.
+    """A stream of an object's bytes, a request for each read.
 
-    No answer stays open while what it holds is worked on: services end those that wait.
+    A response that stayed open while its bytes are parsed would be closed by the service.
     """
 
     def __init__(self, file: _Object, start: int) -> None:
@@ -377,16 +392,17 @@ def _hidden_folder(path: str) -> str:
 
 
 def _mark(meta: "ObjectMeta") -> int:
-    """Return what an object is told by from what may replace it: of its ETag, 64 bits.
+    """Return 64 bits that identify the version of an object: a digest of its ETag.
 
-    Listings quote it or don't, and have whole seconds; where there is no ETag they must do.
+    Services quote ETags in some responses only. Without an ETag the time of change, in whole
+    seconds, is used.
     """
     etag = (meta["e_tag"] or "").removeprefix("W/").strip('"') or str(meta["last_modified"])
     return int.from_bytes(sha256(etag.encode()).digest()[:8], signed=True)
 
 
 def _put(groups: "queue.Queue[Any]", some: object, stops: threading.Event) -> bool:
-    """Hand something on once there is room; tell whether anybody still wants it."""
+    """Put a value into a queue when there is room; return False if the listing was abandoned."""
     while not stops.is_set():
         try:
             groups.put(some, timeout=0.1)

@@ -1,7 +1,7 @@
-"""Access to buckets: the client of each, its credentials and settings, and what its errors mean.
+"""Access to buckets: clients, credentials and settings, and messages for the services' errors.
 
-What `obstore` finds in the environment holds (`AWS_…`, `GOOGLE_…`, `AZURE_…`); what it doesn't read
-itself, profiles and SSO of AWS, boto3 does where it is installed.
+`obstore` reads its settings from the environment (`AWS_…`, `GOOGLE_…`, `AZURE_…`). It doesn't read
+profiles and SSO of AWS; where boto3 is installed, boto3 does.
 """
 
 import os
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 EXTRA = "sparkify-bulk[cloud]"
-# What an environment variable is named that holds a secret.
-_SECRET = re.compile(r"(AWS|GOOGLE|AZURE)_.*(KEY|SECRET|TOKEN|PASSWORD|SAS|SERVICE_ACCOUNT)")
-# What says who asks; without any of it the service of the machine in the cloud is asked.
+# Environment variables that hold a secret, by name.
+_SECRET = re.compile(r"(AWS|GOOGLE|AZURE)_(?!.*_FILE$).*(KEY|SECRET|TOKEN|PASSWORD|SAS).*")
+# Without any of these obstore asks the instance metadata service for credentials.
 _AWS_CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -33,21 +33,20 @@ _AWS_FILES = {
     "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
     "AWS_CONFIG_FILE": "~/.aws/config",
 }
-# A request that stalls, or is answered that the server is busy, is repeated so often and so long.
+# Limits on repeating a request that stalls or is answered by 429 or 5xx.
 _RETRIES = 20
 _RETRY_SECONDS = 120
-# Whoever waits for the first answer should soon know that nobody is there.
+# The first request of a run: a wrong endpoint should be reported soon.
 _FIRST_RETRIES = 4
 _FIRST_RETRY_SECONDS = 15
-# Without it a stalled answer would hold a worker up for as long as it takes.
+# Without it a stalled response would block a worker for an hour.
 _READ_TIMEOUT = "30s"
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>|x-ms-error-code: (\w+)")
 _BROKEN_BODY = "response body error"
 
-# How many requests of a worker are under way at a time: a small object takes long to come, and
-# little work.
-_REQUESTS = "SPARKIFY_BULK_REQUESTS"
+# Concurrent requests of each worker: a small object takes long to arrive, and little work.
+REQUESTS = "SPARKIFY_BULK_REQUESTS"
 _USUAL_REQUESTS = 32
 _MOST_REQUESTS = 1024
 
@@ -55,15 +54,15 @@ Answer = TypeVar("Answer")
 
 
 class Trouble(NamedTuple):
-    """What a service's answer means."""
+    """What is wrong, and what to do about it."""
 
     what: str
     hint: str
 
 
 _BY_CODE = {
-    "NoSuchBucket": Trouble("there is no such bucket", "look for a slip in its name"),
-    "ContainerNotFound": Trouble("there is no such container", "look for a slip in its name"),
+    "NoSuchBucket": Trouble("there is no such bucket", "check its name"),
+    "ContainerNotFound": Trouble("there is no such container", "check its name"),
     "InvalidAccessKeyId": Trouble(
         "the service doesn't know the access key", "set AWS_ACCESS_KEY_ID to one that it knows"
     ),
@@ -105,10 +104,10 @@ _BY_WORDS = (
     ("invalid peer certificate", Trouble("its certificate isn't trusted", "set SSL_CERT_FILE")),
 )
 _BY_STATUS = {
-    "400": Trouble("the service takes the request for wrong", "look at the endpoint and region"),
+    "400": Trouble("the service rejects the request", "check AWS_ENDPOINT_URL and AWS_REGION"),
     "401": _NO_CREDENTIALS,
     "403": _DENIED,
-    "404": Trouble("there is no such bucket", "look for a slip in its name"),
+    "404": Trouble("there is no such bucket", "check its name"),
     "429": _BY_CODE["SlowDown"],
 }
 _UNREACHABLE = Trouble(
@@ -118,7 +117,7 @@ _UNREACHABLE = Trouble(
 
 
 class BucketError(SparkifyBulkError):
-    """A bucket can't be listed or read; what was asked of it is nowhere done by half."""
+    """A bucket can't be listed or read; the star is untouched."""
 
 
 class ReplacedError(Exception):
@@ -130,18 +129,18 @@ class OutOfRangeError(Exception):
 
 
 def explain(error: Exception, asked: str) -> BucketError:
-    """Say what an error of a service means.
+    """Return an error that says what a service's error means.
 
     Args:
         error: what obstore raised.
-        asked: what was to be done.
+        asked: what can't be done, for the message.
     """
     trouble = _trouble(str(error))
     return BucketError(f"{asked}: {trouble.what}", hint=trouble.hint)
 
 
 def _unnamable(error: Exception, asked: str) -> BucketError:
-    """Say which key it is that no path can be made of."""
+    """Return an error that names the key which obstore can't handle."""
     key = re.search(r'Path "(.*?)"', str(error), re.DOTALL)
     return BucketError(
         f"{asked}: the key {key[1] if key else '?'} of an object in it has an empty part between "
@@ -162,20 +161,28 @@ def _trouble(text: str) -> Trouble:
         return _UNREACHABLE
     if found := _BY_STATUS.get(status[1]):
         return found
-    return Trouble(f"the service answers {status[1]}", "run again when it is well")
+    return Trouble(f"the service answers {status[1]}", "run again later")
+
+
+def is_cloud_variable(name: str) -> bool:
+    """Return whether an environment variable is about access to buckets."""
+    return name.startswith(("AWS_", "GOOGLE_", "AZURE_")) or name == REQUESTS
+
+
+def is_secret(name: str) -> bool:
+    """Return whether an environment variable may hold a secret, by its name."""
+    return _SECRET.fullmatch(name) is not None
 
 
 def requests() -> int:
-    """Return how many objects a worker asks for at a time.
+    """Return how many objects each worker requests at a time.
 
     Raises:
-        UsageError: the environment says what can't be.
+        UsageError: the environment variable is invalid.
     """
-    said = os.environ.get(_REQUESTS) or str(_USUAL_REQUESTS)
+    said = os.environ.get(REQUESTS) or str(_USUAL_REQUESTS)
     if not said.isdecimal() or not 1 <= int(said) <= _MOST_REQUESTS:
-        raise UsageError(
-            f"{_REQUESTS}={said} is no number of requests", hint=f"set it to 1 to {_MOST_REQUESTS}"
-        )
+        raise UsageError(f"{REQUESTS}={said} is invalid", hint=f"set it to 1 to {_MOST_REQUESTS}")
     return int(said)
 
 
@@ -185,10 +192,10 @@ def client_of(bucket: str, *, patient: bool = True) -> "ObjectStore":
 
     Args:
         bucket: its address, without what stands in it.
-        patient: repeat what fails for two minutes, not for a few seconds.
+        patient: repeat failed requests for two minutes, not for a few seconds.
 
     Raises:
-        UsageError: obstore isn't installed, or the environment's settings can't be.
+        UsageError: obstore isn't installed, or a setting in the environment is wrong.
     """
     try:
         from obstore.store import from_url  # noqa: PLC0415
@@ -197,7 +204,7 @@ def client_of(bucket: str, *, patient: bool = True) -> "ObjectStore":
             f"{bucket} is a bucket, and obstore, which reads buckets, isn't installed",
             hint=f"pip install '{EXTRA}'",
         ) from None
-    learn(*(value for name, value in os.environ.items() if _SECRET.fullmatch(name)))
+    learn(*(value for name, value in os.environ.items() if is_secret(name)))
     retries, seconds = (
         (_RETRIES, _RETRY_SECONDS) if patient else (_FIRST_RETRIES, _FIRST_RETRY_SECONDS)
     )
@@ -219,15 +226,15 @@ def client_of(bucket: str, *, patient: bool = True) -> "ObjectStore":
         )
     except UsageError:
         raise
-    # Which errors there are for what the environment says isn't laid down.
+    # Which errors settings raise isn't documented.
     except Exception as error:  # noqa: BLE001
         trouble = _trouble(str(error))
-        what = "its settings can't be" if trouble is _UNREACHABLE else trouble.what
+        what = "a setting in the environment is wrong" if trouble is _UNREACHABLE else trouble.what
         raise UsageError(f"{bucket} can't be opened: {what}", hint=trouble.hint) from None
 
 
 def _is_plain_http() -> bool:
-    """Tell whether an endpoint is named that is asked without TLS."""
+    """Return whether an endpoint without TLS is configured."""
     return any(
         value.startswith("http://")
         for name, value in os.environ.items()
@@ -236,7 +243,7 @@ def _is_plain_http() -> bool:
 
 
 def _profile() -> dict[str, Any]:
-    """Return what boto3 finds out where credentials stand in a profile of AWS.
+    """Return the options that let boto3 find credentials, where they are in an AWS profile.
 
     Raises:
         UsageError: a profile is named, and boto3 isn't installed or can't use it.
@@ -260,11 +267,11 @@ def _profile() -> dict[str, Any]:
 
     try:
         return {"credential_provider": Boto3CredentialProvider()}
-    # Of botocore's many errors each says what is wrong with the profile.
+    # Each of botocore's many errors says what is wrong with the profile.
     except Exception as error:  # noqa: BLE001
         raise UsageError(
             f"the AWS profile {named or 'default'} can't be used: {error}",
-            hint="aws sts get-caller-identity tries it",
+            hint="to try it: aws sts get-caller-identity",
         ) from None
 
 
@@ -273,18 +280,18 @@ def _is_anonymous() -> bool:
 
 
 def ask(question: Callable[[], Answer], asked: str, *, of_object: bool) -> Answer:
-    """Return what a service answers; ask once more if the object was replaced meanwhile.
+    """Return the answer to a question; ask again if the object was replaced meanwhile.
 
     Args:
-        question: asks it.
-        asked: what was to be done and can't be, for the message.
-        of_object: the question is about one object.
+        question: sends the request.
+        asked: what can't be done if it fails, for the message.
+        of_object: the request is about one object.
 
     Raises:
-        FileNotFoundError, PermissionError: of an object.
-        ReplacedError: the object isn't the one any more that was meant.
-        OutOfRangeError: the object ends before the bytes that were asked for.
-        BucketError: anything else; it says what was to be done.
+        FileNotFoundError, PermissionError: the object is gone, or access to it is denied.
+        ReplacedError: the object is another version than the one requested.
+        OutOfRangeError: the object ends before the requested bytes.
+        BucketError: anything else.
     """
     from obstore import exceptions  # noqa: PLC0415
 
