@@ -1,6 +1,7 @@
 """Buckets: what is read of them is what a folder with the same files gives, whatever they do."""
 
 import gzip
+import itertools
 import json
 import random
 from collections import deque
@@ -11,10 +12,13 @@ from typing import Any
 import pytest
 from buckets import KEYS, Bucket, Container
 from command import run
+from damage import DAMAGES, LAYOUTS, damaged
 from hard_inputs import CASES
+from sizes import share
 from trees import Star, Tree, event, lines, query, read_star, slow_star, song
 
 import sparkify_bulk
+from sparkify_bulk.bench.comparison import on_disk
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
 from sparkify_bulk.source import bucket as bucket_module
 from sparkify_bulk.source import bucket_access, reading
@@ -83,6 +87,39 @@ def test_hard_inputs_in_a_bucket_are_what_they_are_on_disk(
     from_bucket = star_of(database, bucket.url)
     assert from_bucket == star_of(database, tree.root)
     assert len(from_bucket[1]) > 90
+
+
+@pytest.mark.parametrize("in_ranges", [False, True])
+def test_damage_in_any_layout_costs_what_it_costs_on_disk(
+    database: str, tree: Tree, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, in_ranges: bool
+) -> None:
+    """Every damage in every layout, read whole or by ranges: the same rows and rejects."""
+    if in_ranges:
+        monkeypatch.setattr("sparkify_bulk.source.batches.BATCH_BYTES", 500)
+        monkeypatch.setattr(reading, "CHUNK_BYTES", 400)
+    chance = random.Random(in_ranges)
+    layouts = chance.sample(list(LAYOUTS), share(len(LAYOUTS)))
+    for number, (layout, damage) in enumerate(itertools.product(layouts, DAMAGES)):
+        records = [event(100 * number + item, song=f"Zoë {item}") for item in range(8)]
+        data = damaged(records, chance.randrange(8), layout, damage, chance)
+        tree.logs(f"{number:04}.json").write_bytes(data)
+    tree.songs("a.json", song())
+    bucket.fill(tree.root)
+    from_bucket = star_of(database, bucket.url)
+    assert from_bucket == star_of(database, tree.root)
+    assert len(from_bucket[1]) > share(100)
+
+
+@pytest.mark.full
+def test_ten_thousand_small_objects(database: str, tree: Tree, bucket: Bucket) -> None:
+    """All are loaded, each by one request."""
+    for number in range(10_000):
+        tree.songs(f"{number % 26}/{number}.json", song(number))
+    bucket.fill(tree.root)
+    bucket.service.requests.clear()
+    report = sparkify_bulk.reload(songs=f"{bucket.url}/song_data", dsn=database)
+    assert report.tables["songs"].rows == 10_000
+    assert len(bucket.service.objects()) == 10_000
 
 
 def test_large_objects_are_read_by_ranges_that_end_where_records_do(
@@ -186,6 +223,18 @@ def test_a_container_of_azure_is_read_as_a_folder_is(
     assert sparkify_bulk.load(container.url, dsn=database).input.events.files == 1
     with pytest.raises(BucketError, match="there is no such container"):
         sparkify_bulk.reload("az://nobody-has-it/a", dsn=database)
+
+
+def test_the_benchmark_copies_a_bucket_first(small: Tree, bucket: Bucket) -> None:
+    """The contenders read folders only, and the network is no part of what is compared."""
+    with on_disk(bucket.url) as copy:
+        files = {path.relative_to(copy): path.read_bytes() for path in copy.rglob("*.json")}
+    assert files == {
+        path.relative_to(small.root): path.read_bytes() for path in small.root.rglob("*.json")
+    }
+    assert not copy.exists()
+    with on_disk(small.root) as same:
+        assert same == small.root
 
 
 # --- listing --------------------------------------------------------------------------------------

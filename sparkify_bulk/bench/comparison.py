@@ -15,7 +15,8 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sparkify_bulk import __version__
@@ -27,6 +28,10 @@ from sparkify_bulk.database.connection import describe
 from sparkify_bulk.loading.context import Watch
 from sparkify_bulk.report import Phase, Report
 from sparkify_bulk.settings import default_jobs
+from sparkify_bulk.source.folder import Folder
+from sparkify_bulk.source.input import input_folders
+from sparkify_bulk.source.listing import LeftOut
+from sparkify_bulk.source.stores import open_store
 
 logger = logging.getLogger("sparkify_bulk")
 
@@ -63,7 +68,7 @@ class Result:
 
 def bench(
     dsn: str | None,
-    data: Path | None,
+    data: str | Path | None,
     *,
     sizes: Sizes,
     rounds: int,
@@ -86,7 +91,7 @@ def bench(
     chosen = choose(names)
     started = datetime.now(UTC)
     with contextlib.ExitStack() as stack:
-        tree = data or stack.enter_context(generated(sizes, watch))
+        tree = stack.enter_context(on_disk(data) if data else generated(sizes, watch))
         floor = any(contender.name == FLOOR for contender in chosen)
         ground = stack.enter_context(open_ground(dsn, tree, watch, floor=floor))
         results = _play(ground, chosen, rounds, watch)
@@ -112,6 +117,27 @@ def generated(sizes: Sizes, watch: Watch | None = None) -> Iterator[Path]:
         if done.exit_code:
             raise BenchError(f"no data could be generated: {done.said}")
         end(watch, "generate data", began)
+        yield Path(made)
+
+
+@contextlib.contextmanager
+def on_disk(address: str | Path) -> Iterator[Path]:
+    """Copy a bucket to a temporary folder; a folder is used where it is.
+
+    Raises:
+        SparkifyBulkError: the bucket can't be read.
+    """
+    if isinstance(open_store(address), Folder):
+        yield Path(open_store(address).address)
+        return
+    with tempfile.TemporaryDirectory(prefix="sparkify-bench-") as made:
+        for root in filter(None, input_folders(address, None, None)):
+            store = open_store(root)
+            for entry in chain.from_iterable(store.list_files(LeftOut())):
+                copy = Path(made, PurePosixPath(root).name, entry.path)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                with store.open(entry.path) as file, file.stream() as stream:
+                    copy.write_bytes(stream.read())
         yield Path(made)
 
 

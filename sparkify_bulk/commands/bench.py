@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sparkify_bulk.commands import streams
-from sparkify_bulk.commands.options import DSN, FOLDER, PREFIX, TALK, Command, option, options
+from sparkify_bulk.commands.options import DSN, FOLDER, PREFIX, TALK, TREE, Command, option, options
 from sparkify_bulk.errors import UsageError
 
 # Prefixed by the command: elsewhere --songs is a folder, and the data to load are the live ones.
@@ -28,7 +28,7 @@ def _complete_contender(_context: object, _parameter: object, begun: str) -> lis
 
 @click.command(short_help="Compare its speed with other ways to load.")
 @options(
-    click.argument("data", required=False, type=FOLDER, metavar="[DATA]", envvar=f"{_BENCH}DATA"),
+    click.argument("data", required=False, type=TREE, metavar="[DATA]", envvar=f"{_BENCH}DATA"),
     DSN,
     _bench_option(
         "--events", metavar="N", type=_AT_LEAST_ONE, default=100_000, help="Events to generate."
@@ -56,7 +56,7 @@ def _complete_contender(_context: object, _parameter: object, begun: str) -> lis
 )
 def bench(
     *,
-    data: Path | None,
+    data: str | None,
     dsn: str | None,
     events: int,
     songs: int,
@@ -71,8 +71,8 @@ def bench(
     """Measure this loader and other ways to fill the same star, on your own server.
 
     Each runs as a whole process, in turn, in a schema of its own that is dropped in the end; no
-    star is touched. Without DATA, data is generated. A time only counts if the star is the same.
-    Writes bench.json, bench.png and bench.svg.
+    star is touched. Without DATA, data is generated; a bucket is copied to this machine first. A
+    time only counts if the star is the same. Writes bench.json, bench.png and bench.svg.
 
     Example: sparkify-bulk bench --events 1000000 --songs 100000 --contender floor
     """

@@ -101,11 +101,11 @@ ROW_COUNT = click.IntRange(min=0, max=2**63 - 1)
 
 
 # Where input is may be named otherwise than by a path, too.
-_TREE = click.Path()
+TREE = click.Path()
 DATA = (
-    click.argument("data", required=False, type=_TREE, metavar="[DATA]", envvar=f"{PREFIX}DATA"),
-    option("--songs", metavar="DIR", type=_TREE, help="Song files, if not DATA/song_data."),
-    option("--logs", metavar="DIR", type=_TREE, help="Event logs, if not DATA/log_data."),
+    click.argument("data", required=False, type=TREE, metavar="[DATA]", envvar=f"{PREFIX}DATA"),
+    option("--songs", metavar="DIR", type=TREE, help="Song files, if not DATA/song_data."),
+    option("--logs", metavar="DIR", type=TREE, help="Event logs, if not DATA/log_data."),
     option("--follow-links", is_flag=True, help="Follow symbolic links below these folders."),
 )
 TARGET = (DSN, SCHEMA)
