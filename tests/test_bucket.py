@@ -98,16 +98,23 @@ def test_damage_in_any_layout_costs_what_it_costs_on_disk(
         monkeypatch.setattr("sparkify_bulk.source.batches.BATCH_BYTES", 500)
         monkeypatch.setattr(reading, "CHUNK_BYTES", 400)
     chance = random.Random(in_ranges)
-    layouts = chance.sample(list(LAYOUTS), share(len(LAYOUTS)))
+    layouts = chance.sample(list(LAYOUTS), 3 if in_ranges else share(len(LAYOUTS)))
     for number, (layout, damage) in enumerate(itertools.product(layouts, DAMAGES)):
         records = [event(100 * number + item, song=f"Zoë {item}") for item in range(8)]
         data = damaged(records, chance.randrange(8), layout, damage, chance)
         tree.logs(f"{number:04}.json").write_bytes(data)
     tree.songs("a.json", song())
     bucket.fill(tree.root)
-    from_bucket = star_of(database, bucket.url)
-    assert from_bucket == star_of(database, tree.root)
-    assert len(from_bucket[1]) > share(100)
+    star, rejects = star_of(database, bucket.url)
+    expected, rejects_on_disk = star_of(database, tree.root)
+    assert star == expected
+    assert _without_details(rejects) == _without_details(rejects_on_disk)
+    assert rejects
+
+
+def _without_details(rejects: list[Any]) -> list[Any]:
+    """Leave out the words for what is wrong: the text after the record has a say in them."""
+    return [(*place, raw) for *place, _, raw in rejects]
 
 
 @pytest.mark.full
