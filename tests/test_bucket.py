@@ -259,7 +259,7 @@ def test_a_bucket_is_listed_as_a_folder_is(
     tree: Tree, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hidden folders and files, endings and the order of names: all as on disk."""
-    monkeypatch.setattr(bucket_module, "FILES", 3)
+    monkeypatch.setattr(bucket_module, "_PAGE", 3)
     names = [
         "a.json", "a/b.JSON", "a-b.json.gz", "a.b/c.ndjson.zst", "ä.json", "😀.json", "_x.json",
         ".hidden.json", ".git/a.json", "a/.b/c/d.json", "a/.b/e.json", "_tmp/a.json", "a/_y/b.json",
@@ -281,7 +281,6 @@ def test_large_folders_are_listed_side_by_side(
 ) -> None:
     """However keys are shared among folders, all come once, in order, and at most a part waits."""
     monkeypatch.setattr(bucket_module, "_PAGE", 4)
-    monkeypatch.setattr(bucket_module, "FILES", 5)
     random_ = random.Random(1)
     for _ in range(20):
         keys = {
@@ -454,6 +453,26 @@ def test_what_a_service_refuses_is_said_plainly(
     failure = failure_of(bucket.url, database)
     assert said in str(failure)
     assert bucket.url in str(failure)
+
+
+def test_doctor_lists_a_bucket_and_reads_one_object(
+    database: str, small: Tree, bucket: Bucket
+) -> None:
+    """It finds what can't be read by one request of each kind, and says what is refused."""
+    del small
+    bucket.service.requests.clear()
+    done = run("doctor", bucket.url, "--dsn", database)
+    assert done.returncode == 0, done.stdout
+    assert len(bucket.service.objects()) == 2
+    bucket.service.faults = {"song_data/A/1.json": deque(["denied"])}
+    done = run("doctor", bucket.url, "--dsn", database)
+    assert done.returncode == 1
+    assert "can't be read" in done.stdout
+    bucket.service.faults = {bucket.name: deque([(403, "RequestTimeTooSkewed")] * 20)}
+    done = run("doctor", bucket.url, "--dsn", database)
+    assert done.returncode == 1
+    assert "clock" in done.stdout
+    assert "timedatectl" in done.stdout
 
 
 def test_a_missing_bucket_and_an_empty_folder_are_told(database: str, bucket: Bucket) -> None:

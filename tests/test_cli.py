@@ -302,14 +302,6 @@ def test_a_number_that_none_can_have_is_a_usage_error(words: str) -> None:
     assert "Invalid value for '--" in done.stderr
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/sparkify", "file:///srv/sparkify"])
-def test_an_address_is_no_folder(address: str) -> None:
-    """What to do instead is said."""
-    done = run("reload", address)
-    assert done.returncode == 2
-    assert "is an address, and only folders of this machine are read" in done.stderr
-
-
 def test_runs_are_listed(database: str, committed: Path) -> None:
     """Runs are listed, newest first, with how they ended."""
     run("reload", str(committed), "--dsn", database)

@@ -4,7 +4,7 @@ import io
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,7 +21,7 @@ from sparkify_bulk.source.bucket_access import (
 )
 from sparkify_bulk.source.folder_read import Reading, is_text
 from sparkify_bulk.source.formats import UnreadableError
-from sparkify_bulk.source.listing import FILES, PACKED, Entry, LeftOut, Read, has_suffix
+from sparkify_bulk.source.listing import PACKED, Entry, LeftOut, Read, has_suffix
 from sparkify_bulk.source.store import File, Store
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ Answer = TypeVar("Answer")
 _WHOLE_BYTES = 16 * 2**20
 # Bytes per request of a compressed object.
 _RANGE_BYTES = 8 * 2**20
-# Keys per response of a listing.
+# Keys per response of a listing; a batch has no more objects, so that a signal ends a run soon.
 _PAGE = 1000
 # Folders listed concurrently, and groups of files of each that may wait in memory.
 _LISTERS = 8
-_AHEAD = 4
+_AHEAD = 32
 # Folders listed separately: finding each costs a request.
 _MOST_FOLDERS = 64
 # Sorts after all keys that begin with a folder's name and a slash.
@@ -178,7 +178,7 @@ class Bucket(Store):
         """Put the groups of a part of the listing into a queue; an error or None comes last."""
         last: BaseException | None = None
         try:
-            for some in self._pages(prefix, offset, FILES):
+            for some in self._pages(prefix, offset, _PAGE):
                 if not _put(groups, some, stops):
                     return
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
@@ -257,13 +257,30 @@ class Bucket(Store):
         if len(paths) == 1:
             yield self
             return
-        with ThreadPoolExecutor(requests(), "read") as pool:
-            try:
-                yield _Fetched(
-                    self.address, self, {path: pool.submit(self._fetch, path) for path in paths}
-                )
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        yield _Fetched(self.address, self, self._fetch_all(paths))
+
+    def _fetch_all(self, paths: Sequence[str]) -> "dict[str, _Whole | Exception | None]":
+        """Read objects concurrently; each has its error instead if it can't be read.
+
+        Raises:
+            BucketError: the service doesn't answer.
+        """
+        fetched: dict[str, _Whole | Exception | None] = {}
+        left = iter(paths)
+
+        def fetch() -> None:
+            for path in left:
+                try:
+                    fetched[path] = self._fetch(path)
+                except (OSError, UnreadableError) as error:
+                    fetched[path] = error
+
+        readers = min(requests(), len(paths))
+        # A task for each object would take a third more processor time.
+        with ThreadPoolExecutor(readers, "read") as pool:
+            for task in [pool.submit(fetch) for _ in range(readers)]:
+                task.result()
+        return fetched
 
     def _fetch(self, path: str) -> "_Whole | None":
         """Read an object; None if it is too large to be kept, or empty."""
@@ -276,11 +293,11 @@ class Bucket(Store):
 
 @dataclass(frozen=True, slots=True)
 class _Fetched(Store):
-    """A bucket, some objects of which are being read."""
+    """A bucket, some objects of which have been read."""
 
     address: str
     bucket: Bucket
-    objects: dict[str, "Future[_Whole | None]"]
+    objects: "dict[str, _Whole | Exception | None]"
 
     is_versioned = True
 
@@ -292,27 +309,26 @@ class _Fetched(Store):
 
     @contextmanager
     def open(self, path: str) -> Iterator[File]:
-        whole = self.objects.pop(path).result() if path in self.objects else None
-        if whole:
-            yield whole
+        found = self.objects.pop(path, None)
+        if isinstance(found, Exception):
+            raise found
+        if found:
+            yield found
         else:
             with self.bucket.open(path) as file:
                 yield file
 
     def read_small(self, paths: Sequence[str]) -> tuple[Read, list[int]]:
-        """Return the plain ones, in the order of the paths; `open` raises the errors of others."""
+        """Return the plain ones, in the order of the paths; `open` has the others."""
         reading = Reading()
         places = []
         for place, path in enumerate(paths):
-            future = self.objects[path]
-            error = future.exception()
-            if isinstance(error, BucketError):
-                raise error
-            whole = None if error or path.endswith(PACKED) else future.result()
-            if whole and is_text(whole.data):
-                reading.add(path, (whole.size, whole.modified_ns, whole.data))
-                places.append(place)
-                del self.objects[path]
+            found = self.objects[path]
+            if not isinstance(found, _Whole) or path.endswith(PACKED) or not is_text(found.data):
+                continue
+            reading.add(path, (found.size, found.modified_ns, found.data))
+            places.append(place)
+            del self.objects[path]
         return reading.take(), places
 
 
