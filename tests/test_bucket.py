@@ -4,6 +4,9 @@ import gzip
 import itertools
 import json
 import random
+import signal
+import subprocess
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +14,12 @@ from typing import Any
 
 import pytest
 from buckets import KEYS, Bucket, Container
-from command import run
+from command import COMMAND, run
 from damage import DAMAGES, LAYOUTS, damaged
 from hard_inputs import CASES
 from sizes import share
 from trees import Star, Tree, event, lines, query, read_star, slow_star, song
+from waiting import PATIENCE_SECONDS
 
 import sparkify_bulk
 from sparkify_bulk.bench.comparison import on_disk
@@ -192,6 +196,7 @@ def test_mixed_sources_make_one_star(database: str, small: Tree, bucket: Bucket)
     assert mixed == read_star(database)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     "command",
     [["plan"], ["verify"], ["doctor"], ["load"], ["reload"], ["rejects", "replay"]],
@@ -301,10 +306,11 @@ class FakePages:
         self.keys = keys
 
     @property
-    def list(self) -> Callable[[Any, str, str | None, int], Iterator[list[Entry]]]:
+    def list(self) -> Callable[[Any, str, str | None], Iterator[list[Entry]]]:
         """Return what stands for a bucket's method."""
 
-        def pages(_: Any, prefix: str, offset: str | None, size: int) -> Iterator[list[Entry]]:
+        def pages(_: Any, prefix: str, offset: str | None) -> Iterator[list[Entry]]:
+            size = bucket_module._PAGE  # noqa: SLF001
             below = f"{prefix}/" if prefix else ""
             keys = [k for k in self.keys if k.startswith(below) and (not offset or k > offset)]
             for start in range(0, len(keys), size):
@@ -346,6 +352,7 @@ def test_what_passes_costs_nothing(
     assert not any(bucket.service.faults.values())
 
 
+@pytest.mark.every(3)
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("fault", [429, 503, "reset", "stall"])
 def test_a_service_that_does_not_come_back_ends_the_run(
@@ -360,6 +367,38 @@ def test_a_service_that_does_not_come_back_ends_the_run(
     assert failure.value.hint
     assert read_star(database) == before
     assert query(database, "SELECT count(*) FROM sparkify_ledger.rejects") == [(0,)]
+
+
+@pytest.mark.covering
+@pytest.mark.parametrize("ending", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("stalls", ["?list-type", "song_data/A/2.json", "log_data/large.json"])
+def test_a_signal_ends_a_run_while_a_service_does_not_answer(
+    database: str, small: Tree, bucket: Bucket, stalls: str, ending: tuple[int, int]
+) -> None:
+    """A request can't be interrupted, but nobody waits for it."""
+    bucket.put("log_data/large.json", lines(*(event(n) for n in range(100, 200))))
+    sparkify_bulk.reload(bucket.url, dsn=database)
+    before = read_star(database)
+    asked, ended = threading.Event(), threading.Event()
+
+    def stall(path: str) -> None:
+        if stalls in path:
+            asked.set()
+            ended.wait(PATIENCE_SECONDS)
+
+    bucket.service.between = stall
+    command = [COMMAND, "reload", bucket.url, "--dsn", database]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            assert asked.wait(PATIENCE_SECONDS)
+            process.send_signal(ending[0])
+            # Less than a request may take.
+            assert process.wait(15) == ending[1]
+        finally:
+            ended.set()
+            process.kill()
+    assert read_star(database) == before
+    del small
 
 
 def test_objects_that_may_not_be_read_are_rejects(

@@ -19,6 +19,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 import psycopg
 
 from sparkify_bulk.database.connection import Connection, backend_seconds, connect
+from sparkify_bulk.source.store import check_wait
 
 _CANCEL_SECONDS = 3
 # A waiting thread looks for signals so often.
@@ -195,6 +196,7 @@ class Workers:
         self, task: Callable[..., T], args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> T:
         worker = self._free.get()
+        check_wait.set(worker.check)
         try:
             return task(worker, *args, **kwargs)
         finally:

@@ -3,12 +3,13 @@
 import io
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.source.bucket_access import (
@@ -18,6 +19,7 @@ from sparkify_bulk.source.bucket_access import (
     ask,
     client_of,
     requests,
+    wait_for,
 )
 from sparkify_bulk.source.folder_read import Reading, is_text
 from sparkify_bulk.source.formats import UnreadableError
@@ -110,10 +112,12 @@ class Bucket(Store):
             UsageError: obstore isn't installed, or a setting is wrong.
         """
         client = client_of(self._bucket, patient=False)
-        pages = self._ask(lambda: client.list(self._prefix or None, chunk_size=1), "listed")
-        if self._ask(lambda: next(pages, None), "listed"):
-            return ""
-        return f"there is nothing below {self.address}"
+
+        def first() -> object:
+            return next(client.list(self._prefix or None, chunk_size=1), None)
+
+        (found,) = wait_for(lambda: self._ask(first, "listed"))
+        return "" if found else f"there is nothing below {self.address}"
 
     # --- listing ----------------------------------------------------------------------------------
 
@@ -153,46 +157,52 @@ class Bucket(Store):
     def _listed(self) -> Iterator[list[Entry]]:
         """Yield all objects in groups; large folders are listed concurrently."""
         stops = threading.Event()
-        with ThreadPoolExecutor(_LISTERS, "list") as pool:
-            try:
-                waiting = []
-                for prefix, offset in self._cut():
-                    groups: queue.Queue[list[Entry] | BaseException | None] = queue.Queue(_AHEAD)
-                    pool.submit(self._list_into, groups, stops, prefix, offset)
-                    waiting.append(groups)
-                for groups in waiting:
-                    while (some := groups.get()) is not None:
-                        if isinstance(some, BaseException):
-                            raise some
-                        yield some
-            finally:
-                stops.set()
+        parts = queue.SimpleQueue[_Part]()
+        waiting = deque[_Part]()
+        try:
+            for prefix, offset in self._cut():
+                waiting.append(_Part(prefix, offset, queue.Queue(_AHEAD)))
+                parts.put(waiting[-1])
+            for _ in range(min(_LISTERS, len(waiting))):
+                # Not waited for: a request can't be interrupted.
+                threading.Thread(target=self._list, args=(parts, stops), daemon=True).start()
+            while waiting:
+                groups = waiting.popleft().groups
+                while (some := groups.get()) is not None:
+                    if isinstance(some, BaseException):
+                        raise some
+                    yield some
+        finally:
+            stops.set()
 
-    def _list_into(
-        self,
-        groups: "queue.Queue[list[Entry] | BaseException | None]",
-        stops: threading.Event,
-        prefix: str,
-        offset: str | None,
-    ) -> None:
-        """Put the groups of a part of the listing into a queue; an error or None comes last."""
+    def _list(self, parts: "queue.SimpleQueue[_Part]", stops: threading.Event) -> None:
+        """List one part after the other, until none is left."""
+        with suppress(queue.Empty):
+            while not stops.is_set():
+                self._list_part(parts.get_nowait(), stops)
+
+    def _list_part(self, part: "_Part", stops: threading.Event) -> None:
+        """Put the groups of a part into its queue; an error or None comes last."""
         last: BaseException | None = None
         try:
-            for some in self._pages(prefix, offset, _PAGE):
-                if not _put(groups, some, stops):
+            for some in self._pages(part.prefix, part.offset):
+                if not _put(part.groups, some, stops):
                     return
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+        except BaseException as error:  # noqa: BLE001 - raised by the consumer
             last = error
-        _put(groups, last, stops)
+        _put(part.groups, last, stops)
 
-    def _pages(self, prefix: str, offset: str | None, size: int) -> Iterator[list[Entry]]:
+    def _pages(self, prefix: str, offset: str | None) -> Iterator[list[Entry]]:
         skip = len(self._key(""))
         client = self._client
         pages = self._ask(
-            lambda: client.list(prefix or None, offset=offset, chunk_size=size), "listed"
+            lambda: client.list(prefix or None, offset=offset, chunk_size=_PAGE), "listed"
         )
         while page := self._ask(lambda: next(pages, None), "listed"):
             yield [Entry(one["path"][skip:], one["size"], _mark(one)) for one in page]
+
+    def _first_page(self, offset: str | None) -> list[Entry]:
+        return next(self._pages(self._prefix, offset), [])
 
     def _cut(self) -> Iterator[tuple[str, str | None]]:
         """Yield the parts to list concurrently, in order: a prefix, and the key to begin behind.
@@ -203,7 +213,7 @@ class Bucket(Store):
         prefix, offset = self._prefix, None
         if not self._bucket.startswith("az"):
             for _ in range(_MOST_FOLDERS):
-                page = next(self._pages(self._prefix, offset, _PAGE), [])
+                (page,) = wait_for(partial(self._first_page, offset))
                 folder = page[0].path.partition("/")[0] if page else ""
                 if len(page) < _PAGE or not page[-1].path.startswith(f"{folder}/"):
                     break
@@ -223,7 +233,9 @@ class Bucket(Store):
             BucketError: the service doesn't answer.
             OSError: the object is gone, or access is denied.
         """
-        meta = self._ask(lambda: self._client.head(self._key(path)), "read", path)
+        (meta,) = wait_for(
+            lambda: self._ask(lambda: self._client.head(self._key(path)), "read", path)
+        )
         yield _Object(self, path, meta)
 
     def get(self, path: str, start: int, stop: int, etag: str | None) -> "tuple[ObjectMeta, bytes]":
@@ -266,20 +278,22 @@ class Bucket(Store):
             BucketError: the service doesn't answer.
         """
         fetched: dict[str, _Whole | Exception | None] = {}
-        left = iter(paths)
+        left = deque(paths)
 
         def fetch() -> None:
-            for path in left:
-                try:
-                    fetched[path] = self._fetch(path)
-                except (OSError, UnreadableError) as error:
-                    fetched[path] = error
+            # One after the other: a task for each object would take a third more processor time.
+            with suppress(IndexError):
+                while True:
+                    path = left.popleft()
+                    try:
+                        fetched[path] = self._fetch(path)
+                    except (OSError, UnreadableError) as error:
+                        fetched[path] = error
 
-        readers = min(requests(), len(paths))
-        # A task for each object would take a third more processor time.
-        with ThreadPoolExecutor(readers, "read") as pool:
-            for task in [pool.submit(fetch) for _ in range(readers)]:
-                task.result()
+        try:
+            wait_for(fetch, min(requests(), len(paths)))
+        finally:
+            left.clear()
         return fetched
 
     def _fetch(self, path: str) -> "_Whole | None":
@@ -289,6 +303,14 @@ class Bucket(Store):
         except OutOfRangeError:
             return None
         return _Whole(meta, data) if len(data) == meta["size"] else None
+
+
+class _Part(NamedTuple):
+    """A part of a listing: its prefix, the key it begins behind, and what has been found."""
+
+    prefix: str
+    offset: str | None
+    groups: "queue.Queue[list[Entry] | BaseException | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +384,9 @@ class _Object(File):
         stop = min(stop, self.size)
         if start >= stop:
             return b""
-        return self._bucket.get(self._path, start, stop, self._etag)[1]
+        read = partial(self._bucket.get, self._path, start, stop, self._etag)
+        ((_, data),) = wait_for(read)
+        return data
 
     @contextmanager
     def stream(self, start: int = 0) -> Iterator[BinaryIO]:

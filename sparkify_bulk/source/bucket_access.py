@@ -5,7 +5,9 @@ profiles and SSO of AWS; where boto3 is installed, boto3 does.
 """
 
 import os
+import queue
 import re
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
 from sparkify_bulk.redaction import learn
+from sparkify_bulk.source.store import check_wait
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -39,6 +42,8 @@ _RETRY_SECONDS = 120
 # The first request of a run: a wrong endpoint should be reported soon.
 _FIRST_RETRIES = 4
 _FIRST_RETRY_SECONDS = 15
+# How soon the end of a run is noticed while a request is under way.
+_CHECK_SECONDS = 0.2
 # Without it a stalled response would block a worker for an hour.
 _READ_TIMEOUT = "30s"
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -51,6 +56,12 @@ _USUAL_REQUESTS = 32
 _MOST_REQUESTS = 1024
 
 Answer = TypeVar("Answer")
+
+
+class _Failure(NamedTuple):
+    """The error that a task ended with."""
+
+    error: BaseException
 
 
 class Trouble(NamedTuple):
@@ -87,11 +98,11 @@ _REGION = Trouble(
 _DENIED = Trouble(
     "access is denied",
     "the account that loads needs the right to list the bucket, and to read its objects: see "
-    "docs/cloud.md",
+    "docs/how-to/cloud.md",
 )
 _NO_CREDENTIALS = Trouble(
     "no credentials were found, or they were refused",
-    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what docs/cloud.md names for your "
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what docs/how-to/cloud.md names for your "
     "service; AWS_SKIP_SIGNATURE=true where anybody may read",
 )
 _BY_WORDS = (
@@ -277,6 +288,39 @@ def _profile() -> dict[str, Any]:
 
 def _is_anonymous() -> bool:
     return os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true", "yes", "on")
+
+
+def wait_for(task: Callable[[], Answer], threads: int = 1) -> list[Answer]:
+    """Run a task in one or more threads, and return what each returns.
+
+    A request can't be interrupted: if Ctrl-C or `check_wait` ends the wait, its thread is left
+    behind.
+
+    Raises:
+        Exception: the first error of the task.
+    """
+    check = check_wait.get()
+    answers: queue.SimpleQueue[Answer | _Failure] = queue.SimpleQueue()
+    for _ in range(threads):
+        threading.Thread(target=_answer, args=(task, answers), daemon=True).start()
+    found: list[Answer] = []
+    while len(found) < threads:
+        try:
+            answer = answers.get(timeout=_CHECK_SECONDS)
+        except queue.Empty:
+            check()
+            continue
+        if isinstance(answer, _Failure):
+            raise answer.error
+        found.append(answer)
+    return found
+
+
+def _answer(task: Callable[[], object], answers: "queue.SimpleQueue[Any]") -> None:
+    try:
+        answers.put(task())
+    except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+        answers.put(_Failure(error))
 
 
 def ask(question: Callable[[], Answer], asked: str, *, of_object: bool) -> Answer:

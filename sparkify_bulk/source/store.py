@@ -5,12 +5,16 @@ A new kind of store is one module beside this one with a subclass of `Store`, an
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import BinaryIO
 
 from sparkify_bulk.source.formats import UnreadableError
 from sparkify_bulk.source.listing import Entry, LeftOut, Listing, Read
+
+# Called again and again while a store waits for an answer; an exception of it ends the wait.
+check_wait: ContextVar[Callable[[], None]] = ContextVar("check_wait", default=lambda: None)
 
 
 class File(ABC):
