@@ -125,6 +125,7 @@ def test_json_is_alone_on_stdout_and_own_data_is_taken(
     assert document["contenders"][0]["ratio_to_floor"] is None
 
 
+@pytest.mark.full
 def test_a_live_star_is_left_alone(
     database: str, connection: Connection, committed: Path, tmp_path: Path
 ) -> None:
@@ -178,7 +179,7 @@ def test_an_interrupt_leaves_no_schema_and_no_process(
 # --- equality -------------------------------------------------------------------------------------
 
 
-@pytest.mark.every(3)
+@pytest.mark.every(4)
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -104,7 +104,7 @@ def halted_there(
     return halted(ground, command, point, target, "--retries=0", before=there)
 
 
-@pytest.mark.covering
+@pytest.mark.every(12)
 @pytest.mark.parametrize("command", BOTH)
 @pytest.mark.parametrize("point", ["mid-COPY", "users merged", "before COMMIT"])
 def test_a_pulled_cable_ends_the_run_and_frees_the_lock(
@@ -135,6 +135,7 @@ def test_a_pulled_cable_ends_the_run_and_frees_the_lock(
         check_after(remote, command, dsn, "cable pulled")
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("answered", [False, True], ids=["at work", "answers"])
 def test_a_cable_pulled_while_the_server_works_ends_the_run_and_frees_the_lock(
     remote: Ground, cable: str, answered: bool

@@ -250,7 +250,7 @@ def run_redirected(redirections: str, *arguments: str) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.covering
+@pytest.mark.every(3)
 @pytest.mark.parametrize("redirections", [">&-", ">/dev/full"])
 @pytest.mark.parametrize("words", ["--help", "schema", "completion bash", "runs", "runs --json"])
 def test_output_that_cannot_be_written_is_an_error_without_a_traceback(
@@ -469,6 +469,7 @@ main()
 """
 
 
+@pytest.mark.full
 def test_a_long_list_of_rejects_is_not_held_in_memory(database: str, tree: Tree) -> None:
     """However many there are, in every form."""
     tree.logs("a.json", event(), b"{broken")

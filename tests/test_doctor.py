@@ -375,6 +375,7 @@ def test_the_statements_give_a_role_without_rights_all_it_needs(
     assert wrong(look(role, small.root)) == {}
 
 
+@pytest.mark.full
 def test_each_single_right_is_missed(database: str, role: str, small: Tree) -> None:
     """Of a role that has all others, exactly the one that was taken away is named, and enough."""
     close(database)

@@ -187,6 +187,7 @@ def test_starts_at_once_give_one_server(home: Path) -> None:
     assert len(pids) == 1
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("step", ["_write", "_start"])
 def test_interrupted_first_start(home: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first start cut short, while the cluster is made or after, leaves nothing amiss."""
@@ -264,6 +265,7 @@ def test_a_port_takes_a_password_from_a_file_of_the_users_own(home: Path) -> Non
     assert password in embedded.ensure_running(home, port=port).url_with_password
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("password", ["", "wrong", None])
 def test_nobody_gets_in_by_the_port_without_the_password(
     home: Path, password: str | None, monkeypatch: pytest.MonkeyPatch
@@ -411,7 +413,7 @@ def impostor(folder: Path, port: int) -> Iterator[list[bytes]]:
         thread.join(10)
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 @pytest.mark.skipif(not IS_ROOT, reason="gives a folder to another account")
 @pytest.mark.parametrize(
     "words",

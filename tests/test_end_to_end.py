@@ -119,6 +119,7 @@ def test_the_real_sample_equals_the_slow_loaders_star(database: str, sample: Pat
 # --- the slow loader as the oracle ----------------------------------------------------------------
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", ["reload", "load"])
 def test_the_committed_data_equals_the_slow_loaders_star(
     database: str, committed: Path, command: str
@@ -293,6 +294,7 @@ def test_any_tree_equals_the_slow_loaders_star(
         assert reloaded(module_database, data) == slow_star(module_database, data)
 
 
+@pytest.mark.full
 @examples(60)
 @given(
     song_files=files(SONG_RECORDS),
@@ -441,6 +443,7 @@ def test_a_play_read_twice_is_one_row_and_counted(database: str, tree: Tree) -> 
         assert (events.accepted, events.inserted, events.duplicates) == (3, 1, 2)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", ["reload", "load"])
 def test_levels_that_are_not_known_are_loaded_and_counted_in_one_warning(
     database: str, tree: Tree, caplog: pytest.LogCaptureFixture, command: str

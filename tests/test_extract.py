@@ -279,6 +279,7 @@ def test_a_reject_in_an_array_names_its_place(tree: Tree) -> None:
     assert reject.line == data.count(b"\n", 0, reject.offset) + 1
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("layout", ["lines", "crlf", "array", "pretty", "one line", "nested"])
 def test_a_file_cut_anywhere_gives_the_same_rows_and_rejects(

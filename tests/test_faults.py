@@ -194,7 +194,7 @@ def test_a_commit_that_never_arrived_is_known_to_have_failed(ground: Ground, com
         check_after(ground, command, dsn, "COMMIT lost")
 
 
-@pytest.mark.every(13)
+@pytest.mark.every(20)
 @pytest.mark.parametrize("command", BOTH)
 @pytest.mark.parametrize("twentieth", range(20))
 def test_a_link_cut_after_any_number_of_bytes_leaves_a_whole_star(
@@ -233,7 +233,7 @@ def test_a_run_begins_anew_where_the_server_failed_in_passing(
         check_after(ground, command, dsn, f"{fault}, retried")
 
 
-@pytest.mark.covering
+@pytest.mark.every(8)
 @pytest.mark.parametrize("command", BOTH)
 @pytest.mark.parametrize("point", ["start", "lock taken", "mid-COPY", "users merged"])
 def test_a_run_that_finds_the_server_full_begins_anew(
@@ -294,7 +294,7 @@ def test_a_run_waits_for_somebody_who_locks_the_star(ground: Ground, command: st
         check_after(ground, command, dsn, "lock held")
 
 
-@pytest.mark.covering
+@pytest.mark.every(4)
 @pytest.mark.parametrize("command", BOTH)
 @pytest.mark.parametrize("point", ["songs read", "events staged"])
 def test_limits_of_the_role_end_no_run(ground: Ground, command: str, point: str) -> None:
@@ -345,7 +345,7 @@ def test_a_load_that_somebody_cancels_says_so_and_leaves_the_star_whole(ground: 
         check_after(ground, "load", dsn, "statement cancelled")
 
 
-@pytest.mark.covering
+@pytest.mark.every(6)
 @pytest.mark.parametrize("command", BOTH)
 @pytest.mark.parametrize("point", ["songs read", "events staged", "users merged"])
 def test_a_run_that_gets_no_more_memory_leaves_the_star_whole(

@@ -210,6 +210,7 @@ def test_a_stale_star_is_loaded_and_exits_7(database: str, tree: Tree, tmp_path:
     assert run(*arguments, "--max-age", "2d").returncode == 0
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     ("record", "options", "code", "verdict"),
     [

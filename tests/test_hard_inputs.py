@@ -370,6 +370,7 @@ def odd_file(chance: random.Random, number: int) -> bytes:
     return kinds[number % len(kinds)]
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("command", ["reload", "load"])
 def test_a_thousand_odd_files_cost_no_good_one(
     module_database: str, tree: Tree, command: str
@@ -416,7 +417,7 @@ def test_a_thousand_odd_files_cost_no_good_one(
         assert not re.search(r"unexpected|b'|\\x|Error", detail), detail
 
 
-@pytest.mark.covering
+@pytest.mark.every(3)
 @pytest.mark.parametrize("year", [1901, 1969, 2262, 2263, 2446])
 @pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
 def test_a_file_may_be_of_any_time(module_database: str, tree: Tree, year: int, name: str) -> None:
@@ -559,7 +560,7 @@ def sample_star(module_database: str, sample: Path) -> Star:
     return star
 
 
-@pytest.mark.every(4)
+@pytest.mark.every(5)
 @pytest.mark.parametrize("command", ["reload", "load"])
 @pytest.mark.parametrize("twist", TWISTS)
 def test_the_real_sample_in_any_layout_is_the_same_star(
@@ -578,6 +579,7 @@ def test_the_real_sample_in_any_layout_is_the_same_star(
     drop_star(module_database, "twisted")
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("split", ["one file", "a record a file"])
 def test_the_real_sample_in_one_file_or_in_thousands_is_the_same_star(
     module_database: str, sample: Path, sample_star: Star, tree: Tree, split: str

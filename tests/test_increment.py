@@ -634,7 +634,7 @@ TAMPERINGS = {
 }  # fmt: skip
 
 
-@pytest.mark.covering
+@pytest.mark.every(3)
 @pytest.mark.parametrize("table", NAMES)
 @pytest.mark.parametrize("what", ["different", "missing", "unknown to the files"])
 def test_verify_names_rows_that_were_tampered_with(
@@ -838,6 +838,7 @@ def test_a_replay_ends_in_the_star_of_the_mended_files(rejected: str, tree: Tree
     assert verify(rejected, tree) == []
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     "raw", [b"", b"  ", b"[]", b"x", lines(event(6)) + b" x", lines(event(6), BROKEN_PLAY)]
 )

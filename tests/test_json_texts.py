@@ -152,6 +152,7 @@ NUMBERS = [
 ]  # fmt: skip
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("kind", ["songs", "events"])
 def test_a_number_is_never_taken_for_text(kind: Kind, number: str) -> None:

@@ -81,7 +81,7 @@ FOREIGN = {
 }
 
 
-@pytest.mark.covering
+@pytest.mark.every(5)
 @pytest.mark.parametrize("word", ["staging", "build", "ledger"])
 @pytest.mark.parametrize("statement", FOREIGN)
 def test_a_neighbouring_schema_that_holds_anything_else_is_refused_by_name(
@@ -225,6 +225,7 @@ HAND_MADE = {
 }  # fmt: skip
 
 
+@pytest.mark.every(11)
 @pytest.mark.parametrize("statement", HAND_MADE)
 def test_tables_that_somebody_made_under_a_stars_names_stay(
     database: str, small: Tree, statement: str
@@ -287,6 +288,7 @@ ALTERED = {
 }  # fmt: skip
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("statement", ALTERED)
 def test_an_altered_star_is_refused_by_load_and_made_anew_by_reload(
     database: str, small: Tree, statement: str

@@ -80,6 +80,7 @@ def test_runs_on_the_embedded_server_and_is_not_stale(home: Path, stored: Notebo
     assert said(fresh) == said(stored)
 
 
+@pytest.mark.full
 def test_runs_on_a_named_database(
     database: str, committed: Path, stored: NotebookNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:

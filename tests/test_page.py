@@ -196,6 +196,7 @@ def test_marks_that_turn_text_around_are_shown(database: str, tree: Tree, tmp_pa
     assert "x" * (parts.TEXT_LENGTH + 1) not in shown
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_both_schemes(
     loaded: str, browser: Browser, tmp_path: Path, scheme: Any
@@ -214,6 +215,7 @@ def test_text_can_be_read_in_both_schemes(
                     assert contrast >= 4.5, (level, selector, words)
 
 
+@pytest.mark.full
 def test_a_phone_shows_all_of_it(loaded: str, browser: Browser, tmp_path: Path) -> None:
     """On 375 pixels nothing sticks out, and the text of charts is no smaller than 9 pixels."""
     phone = {"width": 375, "height": 800}
@@ -229,6 +231,7 @@ def test_a_phone_shows_all_of_it(loaded: str, browser: Browser, tmp_path: Path) 
         assert tab.locator("svg.wide:visible").count() == 0
 
 
+@pytest.mark.full
 def test_on_paper_all_is_unfolded(loaded: str, browser: Browser, tmp_path: Path) -> None:
     """Printed, every table is seen, on white, even from a dark screen."""
     with opened(browser, written(loaded, tmp_path), color_scheme="dark") as tab:
@@ -337,6 +340,7 @@ def test_another_run_than_the_last(database: str, tree: Tree, tmp_path: Path) ->
     assert "It is not the latest: run 2 (load, succeeded) came later." in shown
 
 
+@pytest.mark.full
 def test_a_slow_run_is_told(loaded: str, tree: Tree, tmp_path: Path) -> None:
     """A run that took much longer than those before it has a note that says so."""
     for _ in range(6):
@@ -380,6 +384,7 @@ def test_a_century_of_plays(database: str, tree: Tree, tmp_path: Path) -> None:
     assert max(block.count("<tr>") for block in path.read_text().split("<table")) <= MOST + 2
 
 
+@pytest.mark.full
 def test_the_same_star_gives_the_same_charts(loaded: str) -> None:
     """Drawn twice, a page is the same text: no date, no name by chance."""
     with connect(loaded) as connection:
@@ -447,6 +452,7 @@ def test_tables_of_the_same_name_in_the_star_are_not_the_ledger(
 # --- the file -------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_a_file_is_replaced_whole_or_not_at_all(
     loaded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

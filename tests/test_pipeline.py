@@ -387,7 +387,7 @@ def shrunk(dsn: str, *args: Any, **options: Any) -> ShrinkError:
     return caught.value
 
 
-@pytest.mark.covering
+@pytest.mark.every(3)
 @pytest.mark.parametrize(("kind", "table"), [("log_data", "songplays"), ("song_data", "songs")])
 @pytest.mark.parametrize("how", ["empty", "hidden", "apart"])
 def test_a_reload_without_any_file_of_a_kind_reads_nothing_and_leaves_the_star(

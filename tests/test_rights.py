@@ -78,7 +78,7 @@ LOOKING = [
 RUNS = [["reload", "DATA"], ["load", "DATA"], ["verify", "DATA"], ["rejects", "replay"]]
 
 
-@pytest.mark.covering
+@pytest.mark.every(10)
 @pytest.mark.parametrize("may", ["", "USAGE"], ids=["nothing", "usage"])
 @pytest.mark.parametrize("command", [*LOOKING, *RUNS], ids=" ".join)
 def test_a_role_without_rights_is_told_the_statements_that_give_them(

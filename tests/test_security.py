@@ -604,6 +604,7 @@ def test_no_stand_in_is_called_while_a_connection_is_made() -> None:
         connect(f"{target}made", create_database=True).close()
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     ("command", "log_format"),
     [

@@ -142,7 +142,7 @@ def test_every_setting_has_an_awkward_value(database: str) -> None:
     assert unknown <= {"transaction_timeout", "restrict_nonsystem_relation_kind"}
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(4)
 @pytest.mark.parametrize("way", WAYS)
 def test_all_commands_go_well_whatever_the_settings_are(
     database_with_other_method: str, tree: Tree, tmp_path: Path, way: Way

@@ -83,6 +83,7 @@ def test_a_star_names_the_run_that_changed_it_last(star: str, tree: Tree) -> Non
     assert record(star).found == "star and ledger agree: run 7, 3 plays"
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("schema", ["sparkify", "sparkify_ledger"])
 def test_a_star_or_ledger_restored_from_an_older_dump_is_refused_until_a_reload(
     star: str, tree: Tree, schema: str
@@ -163,7 +164,7 @@ BY_HAND = {
 }  # fmt: skip
 
 
-@pytest.mark.covering
+@pytest.mark.every(3)
 @pytest.mark.parametrize("small", [0, 2**40])
 @pytest.mark.parametrize("statement", BY_HAND)
 def test_rows_changed_by_hand_are_told_and_counted(  # noqa: PLR0917

@@ -67,6 +67,7 @@ def test_no_read_fails_while_the_star_is_switched(
     assert not crowd.failures
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     "reads",
     [READS[:1], READS[1:3], READS],
@@ -523,7 +524,7 @@ def test_what_hangs_on_the_star_is_carried_over(populated: tuple[str, Tree], kin
     assert not set(oids(star)) & set(before)
 
 
-@pytest.mark.every(3)
+@pytest.mark.every(4)
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_cannot_be_carried_over_refuses_a_reload_by_name(
     populated: tuple[str, Tree], kind: str

@@ -105,6 +105,7 @@ def test_any_two_tables_share_only_what_the_classic_star_shares(
     assert {(one, other): set(names) for one, other, names in rows} == CLASSIC_COMMON
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize(
     ("query", "expected"),
     [

@@ -90,7 +90,7 @@ LISTINGS = [
 ]
 
 
-@pytest.mark.covering
+@pytest.mark.every(3)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("arguments", LISTINGS, ids=" ".join)
 def test_tables_fit_the_terminal_and_break_no_number(
@@ -112,6 +112,7 @@ def test_tables_fit_the_terminal_and_break_no_number(
             assert cell in shown
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_reports_tables_fit_the_terminal(star: str, tree: Tree, width: int) -> None:
     """Those of a reload, with phases, and those of a plan."""
@@ -209,6 +210,7 @@ def test_a_run_with_rejects_names_the_command_that_lists_them(database: str, tre
     ]  # fmt: skip
 
 
+@pytest.mark.full
 def test_progress_labels_its_columns(database: str, committed: Path) -> None:
     """At any width; the last frame shows every phase with what it handled."""
     for width in WIDTHS:
