@@ -55,6 +55,9 @@ REQUESTS = "SPARKIFY_BULK_REQUESTS"
 _USUAL_REQUESTS = 32
 _MOST_REQUESTS = 1024
 
+# The helpers of each thread.
+_own = threading.local()
+
 Answer = TypeVar("Answer")
 
 
@@ -293,34 +296,56 @@ def _is_anonymous() -> bool:
 def wait_for(task: Callable[[], Answer], threads: int = 1) -> list[Answer]:
     """Run a task in one or more threads, and return what each returns.
 
-    A request can't be interrupted: if Ctrl-C or `check_wait` ends the wait, its thread is left
-    behind.
+    A request can't be interrupted: if Ctrl-C or `check_wait` ends the wait, its threads are left
+    behind. Otherwise they serve the caller's next tasks: a new thread for each large object would
+    cost hundreds of megabytes, as the allocator keeps memory by thread.
 
     Raises:
         Exception: the first error of the task.
     """
     check = check_wait.get()
     answers: queue.SimpleQueue[Answer | _Failure] = queue.SimpleQueue()
-    for _ in range(threads):
-        threading.Thread(target=_answer, args=(task, answers), daemon=True).start()
-    found: list[Answer] = []
+    helpers: list[_Helper] = _own.__dict__.pop("helpers", [])
+    helpers += [_Helper() for _ in range(threads - len(helpers))]
+    for helper in helpers[:threads]:
+        helper.tasks.put((task, answers))
+    found: list[Answer | _Failure] = []
     while len(found) < threads:
         try:
-            answer = answers.get(timeout=_CHECK_SECONDS)
+            found.append(answers.get(timeout=_CHECK_SECONDS))
         except queue.Empty:
             check()
-            continue
-        if isinstance(answer, _Failure):
-            raise answer.error
-        found.append(answer)
-    return found
+    _own.helpers = helpers
+    return [_result(answer) for answer in found]
 
 
-def _answer(task: Callable[[], object], answers: "queue.SimpleQueue[Any]") -> None:
-    try:
-        answers.put(task())
-    except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-        answers.put(_Failure(error))
+def _result(answer: "Answer | _Failure") -> Answer:
+    if isinstance(answer, _Failure):
+        raise answer.error
+    return answer
+
+
+class _Helper:
+    """A thread that runs tasks for another one, until that one has no use for it any more."""
+
+    def __init__(self) -> None:
+        self.tasks: queue.SimpleQueue[tuple[Callable[[], object], queue.SimpleQueue[Any]] | None]
+        self.tasks = queue.SimpleQueue()
+        threading.Thread(target=_serve, args=(self.tasks,), daemon=True).start()
+
+    def __del__(self) -> None:
+        self.tasks.put(None)
+
+
+def _serve(tasks: "queue.SimpleQueue[Any]") -> None:
+    while job := tasks.get():
+        task, answers = job
+        try:
+            answers.put(task())
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            answers.put(_Failure(error))
+        # Kept until the next task, they would keep what was read.
+        del job, task, answers
 
 
 def ask(question: Callable[[], Answer], asked: str, *, of_object: bool) -> Answer:
