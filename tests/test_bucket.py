@@ -274,7 +274,9 @@ def test_a_bucket_is_listed_as_a_folder_is(
     for name in names:
         tree.logs(name, event())
     bucket.fill(tree.root)
-    bucket.put("log_data/folder/", b"")
+    for folder in ("", "a/", ".git/", "folder/"):
+        path = f"/{bucket.name}/log_data/{folder}"
+        assert bucket.service.forward("PUT", path, {}, b"")[0].status == 200
     of_bucket, left_out = listed(f"{bucket.url}/log_data")
     of_folder, left_out_there = listed(tree.log_folder)
     assert of_bucket == of_folder

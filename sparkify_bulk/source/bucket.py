@@ -131,6 +131,9 @@ class Bucket(Store):
         for some in self._listed():
             entries = []
             for path, size, mark in some:
+                # Web consoles make empty objects to show folders; obstore omits their slash.
+                if not size and (path <= last or not has_suffix(path)):
+                    continue
                 if path <= last:
                     raise BucketError(
                         f"{self.address} can't be listed: its objects don't come in the order of "
@@ -148,8 +151,7 @@ class Bucket(Store):
                     left_out.add("hidden_file", path)
                 elif has_suffix(path):
                     entries.append(Entry(path, size, mark))
-                # Web consoles make empty objects to show folders.
-                elif size:
+                else:
                     left_out.add("suffix", path)
             if entries:
                 yield entries
@@ -216,8 +218,6 @@ class Bucket(Store):
                 (page,) = wait_for(partial(self._first_page, offset))
                 folder = page[0].path.partition("/")[0] if page else ""
                 if len(page) < _PAGE or not page[-1].path.startswith(f"{folder}/"):
-                    break
-                if not page[0].path.startswith(f"{folder}/"):
                     break
                 yield self._key(folder), None
                 offset = self._key(folder) + _LAST
