@@ -18,8 +18,9 @@ from sparkify_bulk.commands.options import (
 def load(**options: Any) -> int:
     """Merge new and changed files into the live star.
 
-    DATA is a folder with song_data/ and log_data/ below it. Files whose size and time of change are
-    as the ledger has them aren't read; records that are there already change nothing.
+    DATA is a folder, or the address of a bucket (s3://, gs://, az://), with song_data/ and
+    log_data/ below it. Files whose size and time of change are as the ledger has them aren't read;
+    records that are there already change nothing.
 
     Example: sparkify-bulk load data --dsn service=warehouse
     """

@@ -19,7 +19,8 @@ from sparkify_bulk.commands.options import (
 def reload(**options: Any) -> int:
     """Rebuild the star from all files; it replaces the old one in one step.
 
-    DATA is a folder with song_data/ and log_data/ below it.
+    DATA is a folder, or the address of a bucket (s3://, gs://, az://), with song_data/ and
+    log_data/ below it.
 
     Example: sparkify-bulk reload data
     """
