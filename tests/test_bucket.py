@@ -529,6 +529,7 @@ def test_a_missing_bucket_and_an_empty_folder_are_told(database: str, bucket: Bu
 @pytest.mark.parametrize(
     "address",
     ["s3://", "s3:///folder", "s3://key:secret@bucket/a", "s3://bucket//a", "s3://bucket:80/a",
+     "s3://bucket/a?X-Amz-Signature=secret", "az://bucket/a?sv=1&sig=secret",
      "s4://bucket", "s3:/bucket/a", "https://host/a", "file://host/a", "hdfs://a/b"],
 )  # fmt: skip
 def test_an_address_that_cannot_be_is_refused(database: str, address: str) -> None:

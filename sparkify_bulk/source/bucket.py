@@ -2,6 +2,7 @@
 
 import io
 import queue
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +47,8 @@ _AHEAD = 32
 _MOST_FOLDERS = 64
 # Sorts after all keys that begin with a folder's name and a slash.
 _LAST = "/\U0010ffff"
+# What signed URLs have behind the question mark.
+_SIGNED = re.compile(r"[?&](sig|signature|x-amz-[a-z-]+|x-goog-[a-z-]+)=", re.IGNORECASE)
 _REPLACED = "it was replaced while it was read; the next load reads it"
 
 
@@ -72,6 +75,11 @@ class Bucket(Store):
         scheme, _, rest = self.address.partition("://")
         rest, scheme = rest.rstrip("/"), scheme.lower()
         bucket = rest.partition("/")[0]
+        if _SIGNED.search(rest):
+            raise UsageError(
+                f"the address {scheme}://{rest.partition('?')[0]}?… has a signature in it",
+                hint="give credentials by the environment, such as AZURE_STORAGE_SAS_TOKEN",
+            )
         if not bucket or "@" in bucket or ":" in bucket:
             raise UsageError(
                 f"{self.address} is not the address of a bucket",
