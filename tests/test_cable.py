@@ -30,9 +30,9 @@ from servers import free_port, running
 from trees import read_star
 from waiting import wait_until
 
-# Workers of a test run side by side have a network each.
-_NETWORK = 70 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-HERE, THERE = f"10.213.{_NETWORK}.1", f"10.213.{_NETWORK}.2"
+# Processes that run tests side by side have a network of four addresses each.
+_NETWORK = os.getpid() % 2**14
+HERE, THERE = (f"10.213.{_NETWORK // 64}.{_NETWORK % 64 * 4 + number}" for number in (1, 2))
 SETTINGS = f"listen_addresses = '{HERE}'\n"
 
 
