@@ -185,6 +185,19 @@ def test_what_is_unchanged_is_not_read(database: str, small: Tree, bucket: Bucke
     assert report.input.events.files == 1
 
 
+def test_a_tree_that_moves_to_a_bucket_doubles_nothing(
+    database: str, small: Tree, bucket: Bucket
+) -> None:
+    """A load reads all of it once more, and every play is a duplicate."""
+    sparkify_bulk.reload(small.root, dsn=database)
+    before = read_star(database)
+    report = sparkify_bulk.load(bucket.url, dsn=database)
+    assert (report.input.events.inserted, report.input.events.duplicates) == (0, 25)
+    assert read_star(database) == before
+    report = sparkify_bulk.load(bucket.url, dsn=database)
+    assert report.input.events.files_skipped == 5
+
+
 def test_mixed_sources_make_one_star(database: str, small: Tree, bucket: Bucket) -> None:
     """Songs may come from a bucket and logs from a folder named by a URL."""
     logs = small.log_folder.rename(small.root / "log data")
