@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 from sparkify_bulk.errors import UsageError
 from sparkify_bulk.source.bucket_access import (
+    CHECK_SECONDS,
     BucketError,
     OutOfRangeError,
     ReplacedError,
@@ -178,7 +179,7 @@ class Bucket(Store):
                 threading.Thread(target=self._list, args=(parts, stops), daemon=True).start()
             while waiting:
                 groups = waiting.popleft().groups
-                while (some := groups.get()) is not None:
+                while (some := _take(groups)) is not None:
                     if isinstance(some, BaseException):
                         raise some
                     yield some
@@ -449,11 +450,18 @@ def _mark(meta: "ObjectMeta") -> int:
     return int.from_bytes(sha256(etag.encode()).digest()[:8], signed=True)
 
 
+def _take(groups: "queue.Queue[Answer]") -> Answer:
+    """Take a value from a queue; a thread that waited without end might not see Ctrl-C."""
+    while True:
+        with suppress(queue.Empty):
+            return groups.get(timeout=CHECK_SECONDS)
+
+
 def _put(groups: "queue.Queue[Any]", some: object, stops: threading.Event) -> bool:
     """Put a value into a queue when there is room; return False if the listing was abandoned."""
     while not stops.is_set():
         try:
-            groups.put(some, timeout=0.1)
+            groups.put(some, timeout=CHECK_SECONDS)
         except queue.Full:
             continue
         return True

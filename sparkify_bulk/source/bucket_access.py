@@ -43,7 +43,7 @@ _RETRY_SECONDS = 120
 _FIRST_RETRIES = 4
 _FIRST_RETRY_SECONDS = 15
 # How soon the end of a run is noticed while a request is under way.
-_CHECK_SECONDS = 0.2
+CHECK_SECONDS = 0.2
 # Without it a stalled response would block a worker for an hour.
 _READ_TIMEOUT = "30s"
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -312,7 +312,7 @@ def wait_for(task: Callable[[], Answer], threads: int = 1) -> list[Answer]:
     found: list[Answer | _Failure] = []
     while len(found) < threads:
         try:
-            found.append(answers.get(timeout=_CHECK_SECONDS))
+            found.append(answers.get(timeout=CHECK_SECONDS))
         except queue.Empty:
             check()
     _own.helpers = helpers
