@@ -57,8 +57,7 @@ def main() -> None:
             | {"files": int(listed[0].said)}
             | median(listed)
         )
-    columns = list(rows[0])
-    show([{name: row[name] for name in columns} for row in rows], given.output, seed=given.seed)
+    show(rows, given.output, seed=given.seed)
 
 
 @contextmanager

@@ -165,19 +165,27 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def running_service() -> Iterator[Service]:
     """Run a service of S3's kind, in a process of its own."""
     port = free_port()
-    environment = {**os.environ, "MOTO_S3_CUSTOM_ENDPOINTS": ""}
-    with subprocess.Popen(
-        [sys.executable, "-c", _SERVICE, str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-    ) as process:
+    with _listening(port, [sys.executable, "-c", _SERVICE, str(port)]):
         service = Service(port)
         try:
-            wait_until(lambda: _answers(port), "the service doesn't start")
             yield service
         finally:
             service.close()
+
+
+@contextmanager
+def _listening(port: int, command: list[str], **environment: str) -> Iterator[None]:
+    """Run a program that listens at a port of this machine."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+    ) as process:
+        try:
+            wait_until(lambda: _answers(port), f"{command[0]} doesn't start")
+            yield
+        finally:
             process.kill()
 
 
@@ -288,14 +296,6 @@ def running_azurite(program: str) -> Iterator[Callable[[], Container]]:
     port, account = free_port(), "account"
     key = base64.b64encode(os.urandom(64)).decode()
     words = ["--inMemoryPersistence", "--silent", "--skipApiVersionCheck", "--disableTelemetry"]
-    with subprocess.Popen(
-        [program, "--blobHost", "127.0.0.1", "--blobPort", str(port), *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "AZURITE_ACCOUNTS": f"{account}:{key}"},
-    ) as process:
-        try:
-            wait_until(lambda: _answers(port), "Azurite doesn't start")
-            yield lambda: Container(port, account, key)
-        finally:
-            process.kill()
+    command = [program, "--blobHost", "127.0.0.1", "--blobPort", str(port), *words]
+    with _listening(port, command, AZURITE_ACCOUNTS=f"{account}:{key}"):
+        yield lambda: Container(port, account, key)

@@ -1,5 +1,6 @@
 """What all tests share: a real PostgreSQL, a fresh database for each test, trees of input files."""
 
+import contextlib
 import itertools
 import logging
 import os
@@ -13,7 +14,7 @@ import hypothesis
 import psycopg
 import pytest
 import sizes
-from buckets import Bucket, Container, Service, running_azurite, running_service
+from buckets import Bucket, Container, Filled, Service, running_azurite, running_service
 from fault_ground import TOTALS
 from servers import Server, running
 from trees import Tree
@@ -158,16 +159,23 @@ def service(_clean_environment: None) -> Iterator[Service]:
 def bucket(service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bucket]:
     """Make an empty bucket that the environment leads to."""
     made = Bucket(service)
-    for name, value in made.environment.items():
-        monkeypatch.setenv(name, value)
     # No profile of whoever runs the tests.
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    bucket_access.client_of.cache_clear()
     service.requests.clear()
-    yield made
+    with _led_to(made, monkeypatch):
+        yield made
     service.faults.clear()
     service.between = None
+
+
+@contextlib.contextmanager
+def _led_to(made: Filled, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the environment lead to a bucket, and no client be left of another environment."""
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket_access.client_of.cache_clear()
+    yield
     bucket_access.client_of.cache_clear()
 
 
@@ -187,11 +195,8 @@ def container(
 ) -> Iterator[Container]:
     """Make an empty container that the environment leads to."""
     made = containers()
-    for name, value in made.environment.items():
-        monkeypatch.setenv(name, value)
-    bucket_access.client_of.cache_clear()
-    yield made
-    bucket_access.client_of.cache_clear()
+    with _led_to(made, monkeypatch):
+        yield made
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 import statistics
 import sys
 import tempfile
@@ -127,8 +128,9 @@ def on_disk(address: str | Path) -> Iterator[Path]:
     Raises:
         SparkifyBulkError: the bucket can't be read.
     """
-    if isinstance(open_store(address), Folder):
-        yield Path(open_store(address).address)
+    tree = open_store(address)
+    if isinstance(tree, Folder):
+        yield Path(tree.address)
         return
     with tempfile.TemporaryDirectory(prefix="sparkify-bench-") as made:
         for root in filter(None, input_folders(address, None, None)):
@@ -136,8 +138,12 @@ def on_disk(address: str | Path) -> Iterator[Path]:
             for entry in chain.from_iterable(store.list_files(LeftOut())):
                 copy = Path(made, PurePosixPath(root).name, entry.path)
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                with store.open(entry.path) as file, file.stream() as stream:
-                    copy.write_bytes(stream.read())
+                with (
+                    store.open(entry.path) as file,
+                    file.stream() as stream,
+                    copy.open("wb") as out,
+                ):
+                    shutil.copyfileobj(stream, out)
         yield Path(made)
 
 

@@ -26,17 +26,14 @@ class Gathered(NamedTuple):
 
 def gather(batch: Batch) -> Iterator[Gathered]:
     """Gather what is parsed at once; a file that can't be read comes by itself."""
-    if batch.read:
-        yield from _gather(batch, batch.store)
-        return
-    with batch.store.ahead(batch.files) as store:
-        yield from _gather(batch, store)
-
-
-def _gather(batch: Batch, store: Store) -> Iterator[Gathered]:
     files = batch.files
+    with batch.store.ahead(files) as store:
+        yield from _gather(batch, store, files)
+
+
+def _gather(batch: Batch, store: Store, files: list[str]) -> Iterator[Gathered]:
     left: Iterable[int] = range(len(files))
-    read, places = _small(batch, store)
+    read, places = _small(batch, store, files)
     if read and places:
         columns = zip(places, read.sizes, read.modified_ns, read.digests, strict=True)
         packed = Packed(read.data, places, list(read.sizes), read.one_line_each)
@@ -69,13 +66,13 @@ def _gather(batch: Batch, store: Store) -> Iterator[Gathered]:
         yield Gathered(segments, reads)
 
 
-def _small(batch: Batch, store: Store) -> tuple[Read | None, list[int]]:
+def _small(batch: Batch, store: Store, files: list[str]) -> tuple[Read | None, list[int]]:
     """Return the small plain files of a batch, and where they stand in it."""
     if batch.is_part:
         return None, []
     if batch.read:
-        return batch.read, list(range(len(batch.files)))
-    return store.read_small(batch.files) or (None, [])
+        return batch.read, list(range(len(files)))
+    return store.read_small(files) or (None, [])
 
 
 def _read_file(batch: Batch, store: Store, file: str, index: int) -> Iterator[Segment | FileRead]:

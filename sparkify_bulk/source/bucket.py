@@ -17,7 +17,6 @@ from sparkify_bulk.source.bucket_access import (
     CHECK_SECONDS,
     BucketError,
     OutOfRangeError,
-    ReplacedError,
     ask,
     client_of,
     requests,
@@ -50,7 +49,6 @@ _MOST_FOLDERS = 64
 _LAST = "/\U0010ffff"
 # What signed URLs have behind the question mark.
 _SIGNED = re.compile(r"[?&](sig|signature|x-amz-[a-z-]+|x-goog-[a-z-]+)=", re.IGNORECASE)
-_REPLACED = "it was replaced while it was read; the next load reads it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +255,7 @@ class Bucket(Store):
             etag: of the version to read; None for the current one.
 
         Raises:
-            UnreadableError: the object was replaced by another version.
+            ReplacedError: the object is another version.
         """
 
         def question() -> "tuple[ObjectMeta, bytes]":
@@ -267,10 +265,7 @@ class Bucket(Store):
             found = self._client.get(self._key(path), options=options)
             return found.meta, found.bytes().to_bytes()
 
-        try:
-            return self._ask(question, "read", path)
-        except ReplacedError:
-            raise UnreadableError(_REPLACED) from None
+        return self._ask(question, "read", path)
 
     @contextmanager
     def ahead(self, paths: Sequence[str]) -> Iterator[Store]:

@@ -9,6 +9,7 @@ import queue
 import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from datetime import timedelta
 from functools import lru_cache
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sparkify_bulk.errors import SparkifyBulkError, UsageError
 from sparkify_bulk.redaction import learn
+from sparkify_bulk.source.formats import ReplacedError
 from sparkify_bulk.source.store import check_wait
 
 if TYPE_CHECKING:
@@ -61,12 +63,6 @@ _own = threading.local()
 Answer = TypeVar("Answer")
 
 
-class _Failure(NamedTuple):
-    """The error that a task ended with."""
-
-    error: BaseException
-
-
 class Trouble(NamedTuple):
     """What is wrong, and what to do about it."""
 
@@ -74,6 +70,7 @@ class Trouble(NamedTuple):
     hint: str
 
 
+_EXPIRED = Trouble("the credentials have expired", "get new ones")
 _BY_CODE = {
     "NoSuchBucket": Trouble("there is no such bucket", "check its name"),
     "ContainerNotFound": Trouble("there is no such container", "check its name"),
@@ -83,8 +80,8 @@ _BY_CODE = {
     "SignatureDoesNotMatch": Trouble(
         "the secret key isn't the access key's", "set AWS_SECRET_ACCESS_KEY anew"
     ),
-    "ExpiredToken": Trouble("the credentials have expired", "get new ones"),
-    "TokenRefreshRequired": Trouble("the credentials have expired", "get new ones"),
+    "ExpiredToken": _EXPIRED,
+    "TokenRefreshRequired": _EXPIRED,
     "InvalidToken": Trouble("the session token isn't valid", "set AWS_SESSION_TOKEN anew"),
     "RequestTimeTooSkewed": Trouble(
         "the clock of this machine is wrong: the service refuses what it signs",
@@ -121,7 +118,7 @@ _BY_STATUS = {
     "400": Trouble("the service rejects the request", "check AWS_ENDPOINT_URL and AWS_REGION"),
     "401": _NO_CREDENTIALS,
     "403": _DENIED,
-    "404": Trouble("there is no such bucket", "check its name"),
+    "404": _BY_CODE["NoSuchBucket"],
     "429": _BY_CODE["SlowDown"],
 }
 _UNREACHABLE = Trouble(
@@ -132,10 +129,6 @@ _UNREACHABLE = Trouble(
 
 class BucketError(SparkifyBulkError):
     """A bucket can't be listed or read; the star is untouched."""
-
-
-class ReplacedError(Exception):
-    """An object was replaced by another one."""
 
 
 class OutOfRangeError(Exception):
@@ -222,6 +215,7 @@ def client_of(bucket: str, *, patient: bool = True) -> "ObjectStore":
     retries, seconds = (
         (_RETRIES, _RETRY_SECONDS) if patient else (_FIRST_RETRIES, _FIRST_RETRY_SECONDS)
     )
+    profile = _profile() if bucket.startswith("s3") else {}
     try:
         return from_url(
             bucket,
@@ -236,10 +230,8 @@ def client_of(bucket: str, *, patient: bool = True) -> "ObjectStore":
                 "retry_timeout": timedelta(seconds=seconds),
                 "backoff": {"init_backoff": timedelta(milliseconds=200)},
             },
-            **_profile() if bucket.startswith("s3") else {},
+            **profile,
         )
-    except UsageError:
-        raise
     # Which errors settings raise isn't documented.
     except Exception as error:  # noqa: BLE001
         trouble = _trouble(str(error))
@@ -304,48 +296,41 @@ def wait_for(task: Callable[[], Answer], threads: int = 1) -> list[Answer]:
         Exception: the first error of the task.
     """
     check = check_wait.get()
-    answers: queue.SimpleQueue[Answer | _Failure] = queue.SimpleQueue()
     helpers: list[_Helper] = _own.__dict__.pop("helpers", [])
     helpers += [_Helper() for _ in range(threads - len(helpers))]
-    for helper in helpers[:threads]:
-        helper.tasks.put((task, answers))
-    found: list[Answer | _Failure] = []
-    while len(found) < threads:
-        try:
-            found.append(answers.get(timeout=CHECK_SECONDS))
-        except queue.Empty:
-            check()
+    answers = [helper.begin(task) for helper in helpers[:threads]]
+    while wait(answers, CHECK_SECONDS).not_done:
+        check()
     _own.helpers = helpers
-    return [_result(answer) for answer in found]
-
-
-def _result(answer: "Answer | _Failure") -> Answer:
-    if isinstance(answer, _Failure):
-        raise answer.error
-    return answer
+    return [answer.result() for answer in answers]
 
 
 class _Helper:
     """A thread that runs tasks for another one, until that one has no use for it any more."""
 
     def __init__(self) -> None:
-        self.tasks: queue.SimpleQueue[tuple[Callable[[], object], queue.SimpleQueue[Any]] | None]
-        self.tasks = queue.SimpleQueue()
-        threading.Thread(target=_serve, args=(self.tasks,), daemon=True).start()
+        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        threading.Thread(target=_serve, args=(self._tasks,), daemon=True).start()
+
+    def begin(self, task: Callable[[], Answer]) -> Future[Answer]:
+        """Let the thread run a task after those before."""
+        answer = Future[Answer]()
+        self._tasks.put((task, answer))
+        return answer
 
     def __del__(self) -> None:
-        self.tasks.put(None)
+        self._tasks.put(None)
 
 
 def _serve(tasks: "queue.SimpleQueue[Any]") -> None:
     while job := tasks.get():
-        task, answers = job
+        task, answer = job
         try:
-            answers.put(task())
+            answer.set_result(task())
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            answers.put(_Failure(error))
+            answer.set_exception(error)
         # Kept until the next task, they would keep what was read.
-        del job, task, answers
+        del job, task, answer
 
 
 def ask(question: Callable[[], Answer], asked: str, *, of_object: bool) -> Answer:

@@ -23,6 +23,14 @@ class UnreadableError(Exception):
     """A file, or the rest of it, can't be read: the message says what it is and what to do."""
 
 
+class ReplacedError(UnreadableError):
+    """A file was replaced by another one while it was read."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("it was replaced while it was read; the next load reads it")
+
+
 class _Mark(NamedTuple):
     """What files of a format begin with, what they are, and what makes a file of JSON of one."""
 

@@ -10,7 +10,13 @@ from hashlib import sha256
 from typing import BinaryIO
 
 from sparkify_bulk.source.batches import parts_of
-from sparkify_bulk.source.formats import HEAD_BYTES, Packing, UnreadableError, tell
+from sparkify_bulk.source.formats import (
+    HEAD_BYTES,
+    Packing,
+    ReplacedError,
+    UnreadableError,
+    tell,
+)
 from sparkify_bulk.source.store import File, Store
 from sparkify_bulk.source.unpack import DAMAGE, Unpacker
 
@@ -119,7 +125,7 @@ def open_text(
     with ExitStack() as closing:
         file = closing.enter_context(store.open(path))
         if store.is_versioned and modified_ns not in (None, file.modified_ns):
-            raise UnreadableError("it was replaced while it was read; the next load reads it")
+            raise ReplacedError
         yield Text(file, start, stop, closing)
 
 
